@@ -1,0 +1,2 @@
+//! The lwAFTR program.
+fn main() {}
