@@ -1,2 +1,37 @@
-//! Placeholder until the first module lands.
+//! Header views, checksums, port sets, frame buffers and time for the `lw4o6` crates.
+//!
+//! Everything here works on memory that the caller owns. Nothing allocates, nothing does I/O,
+//! and no input can make a function panic.
+#![no_std]
 #![forbid(unsafe_code)]
+
+#[cfg(any(test, feature = "arbitrary"))]
+extern crate std;
+
+pub mod arp;
+pub mod b4_addr;
+pub mod checksum;
+pub mod ecn;
+pub mod error;
+pub mod ethernet;
+pub mod frame;
+pub mod icmpv4;
+pub mod icmpv6;
+pub mod ipv4;
+pub mod ipv6;
+pub mod ipv6_ext;
+pub mod l4;
+pub mod ndp;
+pub mod port_params;
+pub mod protocol;
+pub mod quote;
+pub mod tcp;
+pub mod time;
+
+pub use ecn::{Ecn, EcnDecap, EcnMix, EcnMode, UnusedEcn, ecn_decap, ecn_encap};
+pub use error::{BufferTooSmall, Layer, ParseError, ParseErrorKind};
+pub use frame::{FrameBuf, HEADROOM, NoHeadroom};
+pub use ipv4::{Ipv4Fields, Ipv4Header, Ipv4Packet, QuotedIpv4};
+pub use ipv6::{Ipv6Fields, Ipv6Header};
+pub use protocol::{EtherType, IpProtocol};
+pub use time::Instant;

@@ -1,0 +1,1 @@
+//! Address Resolution Protocol for Ethernet and IPv4 (RFC 826).

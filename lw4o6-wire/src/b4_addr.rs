@@ -1,0 +1,1 @@
+//! The tunnel source address of a B4 (RFC 7596 §5.1).

@@ -1,0 +1,1 @@
+//! Ethernet II frames and 802.1Q tags.

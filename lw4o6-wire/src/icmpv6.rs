@@ -1,0 +1,1 @@
+//! ICMPv6 messages (RFC 4443).

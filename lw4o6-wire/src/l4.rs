@@ -1,0 +1,1 @@
+//! The first bytes of transport headers: ports and minimum lengths.

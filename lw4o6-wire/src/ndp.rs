@@ -1,0 +1,1 @@
+//! Neighbor Solicitation and Advertisement (RFC 4861).

@@ -1,0 +1,1 @@
+//! TCP flags and the maximum segment size option (RFC 9293).
