@@ -28,10 +28,13 @@ pub mod quote;
 pub mod tcp;
 pub mod time;
 
+pub use b4_addr::{Ipv6Prefix, Ipv6PrefixError, b4_address};
 pub use ecn::{Ecn, EcnDecap, EcnMix, EcnMode, UnusedEcn, ecn_decap, ecn_encap};
 pub use error::{BufferTooSmall, Layer, ParseError, ParseErrorKind};
 pub use frame::{FrameBuf, HEADROOM, NoHeadroom};
 pub use ipv4::{Ipv4Fields, Ipv4Header, Ipv4Packet, QuotedIpv4};
 pub use ipv6::{Ipv6Fields, Ipv6Header};
+pub use ipv6_ext::{EncapLimit, ExtProblem, ExtWalk, FragmentHeader};
+pub use port_params::{PortParams, PortParamsError, PortRanges};
 pub use protocol::{EtherType, IpProtocol};
 pub use time::Instant;
