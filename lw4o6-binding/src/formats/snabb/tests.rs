@@ -74,6 +74,17 @@ fn every_leaf_comes_with_its_line() {
     // R-267
     let config = SnabbConfig::parse(SMALL.as_bytes()).unwrap();
     assert_eq!(config.name, Some(leaf("lab1".to_string(), 4)));
+    assert_eq!(config.flow_label, leaf(0xf_ffff, 27));
+    assert_eq!(config.internal_vlan_tag, Some(leaf(7, 27)));
+    assert_eq!(config.hairpinning, leaf(false, 27));
+    assert_eq!(config.version, Some(leaf(u64::MAX, 30)));
+    let date = leaf("2026-11-20T10:00:00Z".to_string(), 30);
+    assert_eq!(config.date, Some(date));
+}
+
+#[test]
+fn a_queue_has_the_addresses_of_both_sides() {
+    let config = SnabbConfig::parse(SMALL.as_bytes()).unwrap();
     let instance = &config.instances[0];
     assert_eq!(instance.line, 5);
     assert_eq!(instance.device, leaf("0000:05:00.0".to_string(), 6));
@@ -93,14 +104,6 @@ fn every_leaf_comes_with_its_line() {
     assert_eq!(
         queue.internal.next_hop,
         SnabbNextHop::Mac(leaf([2, 0, 0, 0, 0, 1], 16))
-    );
-    assert_eq!(config.flow_label, leaf(0xf_ffff, 27));
-    assert_eq!(config.internal_vlan_tag, Some(leaf(7, 27)));
-    assert_eq!(config.hairpinning, leaf(false, 27));
-    assert_eq!(config.version, Some(leaf(u64::MAX, 30)));
-    assert_eq!(
-        config.date,
-        Some(leaf("2026-11-20T10:00:00Z".to_string(), 30))
     );
 }
 
@@ -185,131 +188,133 @@ fn the_external_device_of_v2_is_read() {
     );
 }
 
+/// Members of a softwire, and the refusal.
+const SOFTWIRES: &[(&str, &str)] = &[
+    (
+        "psid 65536;",
+        "line 3: psid \"65536\" is not a number from 0 to 65535",
+    ),
+    (
+        "psid -1;",
+        "line 3: psid \"-1\" is not a number from 0 to 65535",
+    ),
+    (
+        "psid +1;",
+        "line 3: psid \"+1\" is not a number from 0 to 65535",
+    ),
+    (
+        "psid 010;",
+        "line 3: psid \"010\" is not a number from 0 to 65535",
+    ),
+    (
+        "psid 0x;",
+        "line 3: psid \"0x\" is not a number from 0 to 65535",
+    ),
+    (
+        "ipv4 1.2.3;",
+        "line 3: ipv4 \"1.2.3\" is not an IPv4 address",
+    ),
+    (
+        "b4-ipv6 1:2;",
+        "line 3: b4-ipv6 \"1:2\" is not an IPv6 address",
+    ),
+    ("psid 1;\npsid 1;", "line 4: psid is given twice"),
+    ("colour red;", "line 3: unknown key colour in softwire"),
+    ("colour { }", "line 3: unknown key colour in softwire"),
+    (
+        "port-set { psid-length 17; }",
+        "line 3: psid-length \"17\" is not a number from 0 to 16",
+    ),
+    ("port-set { }", "line 3: psid-length is missing in port-set"),
+    (
+        "port-set { psid-length 9;\nreserved-ports-bit-count 8; }",
+        "line 4: psid-length 9 and reserved-ports-bit-count 8 make 17 bits, a port has 16",
+    ),
+    ("psid 1;", "line 2: port-set is missing in softwire"),
+    ("psid 1", "line 4: expected ';', found '}'"),
+    ("psid;", "line 3: expected a value or '{', found ';'"),
+    ("{ }", "line 3: expected a name or '}', found '{'"),
+    ("psid 1 2;", "line 3: expected ';', found \"2\""),
+    (
+        "psid \"1\n",
+        "line 3: expected a closing quote, found \"\"1\"",
+    ),
+    (
+        "psid \"1\" + 1;",
+        "line 3: expected a word or a quoted string, found \"1;\"",
+    ),
+    (
+        "/* x",
+        "line 3: expected the end \"*/\" of this comment, found \"/* x\"",
+    ),
+];
+
+/// Whole texts, and the refusal.
+const TEXTS: &[(&str, &str)] = &[
+    (
+        "",
+        "line 1: expected softwire-config {, found the end of the text",
+    ),
+    ("x { }", "line 1: expected softwire-config {, found \"x {\""),
+    (
+        "softwire-config {\n",
+        "line 2: expected a name or '}', found the end of the text",
+    ),
+    (
+        "softwire-config { } }",
+        "line 1: expected the end of the text, found '}'",
+    ),
+];
+
+/// What to replace in [`SMALL`], by what, and the refusal.
+const EDITS: &[(&str, &str, &str)] = &[
+    (
+        "mac 02:00:00:00:00:0a",
+        "mac 2:0:0:0:0:a",
+        "line 11: mac \"2:0:0:0:0:a\" is not an Ethernet address, six pairs of hexadecimal digits with colons between",
+    ),
+    (
+        "vlan-tag 1092",
+        "vlan-tag 4096",
+        "line 11: vlan-tag \"4096\" is not a VLAN tag from 0 to 4095",
+    ),
+    (
+        "hairpinning false",
+        "hairpinning no",
+        "line 27: hairpinning \"no\" is not true or false",
+    ),
+    (
+        "period 3",
+        "period 0",
+        "line 23: period \"0\" is not a number from 1 to 4294967295",
+    ),
+    (
+        "{ ip 192.0.2.2; }",
+        "{ ip 192.0.2.2; mac 02:00:00:00:00:01; }",
+        "line 12: the address of next-hop is given twice",
+    ),
+    (
+        "{ ip 192.0.2.2; }",
+        "{ }",
+        "line 12: ip or mac is missing in next-hop",
+    ),
+    (
+        "name lab1;",
+        "name lab1; binding-table { }",
+        "line 29: binding-table is given twice",
+    ),
+];
+
 #[test]
 fn refusals_name_line_value_and_rule() {
-    let cases = [
-        (
-            softwire("psid 65536;"),
-            "line 3: psid \"65536\" is not a number from 0 to 65535",
-        ),
-        (
-            softwire("psid -1;"),
-            "line 3: psid \"-1\" is not a number from 0 to 65535",
-        ),
-        (
-            softwire("psid +1;"),
-            "line 3: psid \"+1\" is not a number from 0 to 65535",
-        ),
-        (
-            softwire("psid 010;"),
-            "line 3: psid \"010\" is not a number from 0 to 65535",
-        ),
-        (
-            softwire("psid 0x;"),
-            "line 3: psid \"0x\" is not a number from 0 to 65535",
-        ),
-        (
-            softwire("ipv4 1.2.3;"),
-            "line 3: ipv4 \"1.2.3\" is not an IPv4 address",
-        ),
-        (
-            softwire("b4-ipv6 1:2;"),
-            "line 3: b4-ipv6 \"1:2\" is not an IPv6 address",
-        ),
-        (softwire("psid 1;\npsid 1;"), "line 4: psid is given twice"),
-        (
-            softwire("colour red;"),
-            "line 3: unknown key colour in softwire",
-        ),
-        (
-            softwire("colour { }"),
-            "line 3: unknown key colour in softwire",
-        ),
-        (
-            softwire("port-set { psid-length 17; }"),
-            "line 3: psid-length \"17\" is not a number from 0 to 16",
-        ),
-        (
-            softwire("port-set { }"),
-            "line 3: psid-length is missing in port-set",
-        ),
-        (
-            softwire("port-set { psid-length 9;\nreserved-ports-bit-count 8; }"),
-            "line 4: psid-length 9 and reserved-ports-bit-count 8 make 17 bits, a port has 16",
-        ),
-        (
-            softwire("psid 1;"),
-            "line 2: port-set is missing in softwire",
-        ),
-        (softwire("psid 1"), "line 4: expected ';', found '}'"),
-        (
-            softwire("psid;"),
-            "line 3: expected a value or '{', found ';'",
-        ),
-        (softwire("{ }"), "line 3: expected a name or '}', found '{'"),
-        (softwire("psid 1 2;"), "line 3: expected ';', found \"2\""),
-        (
-            softwire("psid \"1\n"),
-            "line 3: expected a closing quote, found \"\"1\"",
-        ),
-        (
-            softwire("psid \"1\" + 1;"),
-            "line 3: expected a word or a quoted string, found \"1;\"",
-        ),
-        (
-            softwire("/* x"),
-            "line 3: expected the end \"*/\" of this comment, found \"/* x\"",
-        ),
-        (
-            String::new(),
-            "line 1: expected softwire-config {, found the end of the text",
-        ),
-        (
-            "x { }".to_string(),
-            "line 1: expected softwire-config {, found \"x {\"",
-        ),
-        (
-            "softwire-config {\n".to_string(),
-            "line 2: expected a name or '}', found the end of the text",
-        ),
-        (
-            "softwire-config { } }".to_string(),
-            "line 1: expected the end of the text, found '}'",
-        ),
-        (
-            SMALL.replace("mac 02:00:00:00:00:0a", "mac 2:0:0:0:0:a"),
-            "line 11: mac \"2:0:0:0:0:a\" is not an Ethernet address, six pairs of hexadecimal digits with colons between",
-        ),
-        (
-            SMALL.replace("vlan-tag 1092", "vlan-tag 4096"),
-            "line 11: vlan-tag \"4096\" is not a VLAN tag from 0 to 4095",
-        ),
-        (
-            SMALL.replace("hairpinning false", "hairpinning no"),
-            "line 27: hairpinning \"no\" is not true or false",
-        ),
-        (
-            SMALL.replace("period 3", "period 0"),
-            "line 23: period \"0\" is not a number from 1 to 4294967295",
-        ),
-        (
-            SMALL.replace(
-                "{ ip 192.0.2.2; }",
-                "{ ip 192.0.2.2; mac 02:00:00:00:00:01; }",
-            ),
-            "line 12: the address of next-hop is given twice",
-        ),
-        (
-            SMALL.replace("{ ip 192.0.2.2; }", "{ }"),
-            "line 12: ip or mac is missing in next-hop",
-        ),
-        (
-            SMALL.replace("name lab1;", "name lab1; binding-table { }"),
-            "line 29: binding-table is given twice",
-        ),
-    ];
-    for (text, said) in cases {
-        assert_eq!(refusal(&text), said);
+    for (members, said) in SOFTWIRES {
+        assert_eq!(refusal(&softwire(members)), *said);
+    }
+    for (text, said) in TEXTS {
+        assert_eq!(refusal(text), *said);
+    }
+    for (right, wrong, said) in EDITS {
+        assert_eq!(refusal(&SMALL.replace(right, wrong)), *said);
     }
 }
 
