@@ -1,8 +1,16 @@
-//! Placeholder until the first module lands.
+//! Bindings of a Lightweight 4over6 border router (RFC 7596 §6.1).
+#![no_std]
 #![forbid(unsafe_code)]
 
-#[cfg(feature = "formats")]
+extern crate alloc;
+#[cfg(any(test, feature = "table", feature = "formats"))]
 extern crate std;
 
+pub mod entry;
+pub mod error;
 #[cfg(feature = "formats")]
 pub mod formats;
+mod rules;
+
+pub use entry::{Binding, Expiry, Origin, SoftwireKey};
+pub use error::{InsertError, LoadError, RemoveError, RenewError, Seq, UpdateError};
