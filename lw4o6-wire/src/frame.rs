@@ -27,6 +27,20 @@ pub struct FrameBuf<'b> {
     storage: &'b mut [u8],
     start: usize, // start <= end <= storage.len(), kept by every method
     end: usize,
+    link_cast: LinkCast,
+}
+
+/// How the link layer delivered a packet.
+///
+/// No ICMP error may answer a packet that came to a group address of the link (RFC 1812 §4.3.2.7,
+/// RFC 4443 §2.4(e)), and only whoever takes the link header off knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum LinkCast {
+    /// To one station, or over a link without addresses.
+    #[default]
+    Unicast,
+    /// To a link-layer multicast or broadcast address.
+    Group,
 }
 
 impl<'b> FrameBuf<'b> {
@@ -40,6 +54,7 @@ impl<'b> FrameBuf<'b> {
             storage,
             start,
             end,
+            link_cast: LinkCast::Unicast,
         })
     }
 
@@ -132,6 +147,17 @@ impl<'b> FrameBuf<'b> {
         self.start = headroom;
         self.end = need;
         Ok(())
+    }
+
+    /// How the link layer delivered the packet; [`LinkCast::Unicast`] in a new frame.
+    #[must_use]
+    pub fn link_cast(&self) -> LinkCast {
+        self.link_cast
+    }
+
+    /// Notes how the link layer delivered the packet.
+    pub fn set_link_cast(&mut self, link_cast: LinkCast) {
+        self.link_cast = link_cast;
     }
 
     /// The packet.

@@ -31,7 +31,7 @@ pub mod time;
 pub use b4_addr::{Ipv6Prefix, Ipv6PrefixError, b4_address};
 pub use ecn::{Ecn, EcnDecap, EcnMix, EcnMode, UnusedEcn, ecn_decap, ecn_encap};
 pub use error::{BufferTooSmall, Layer, ParseError, ParseErrorKind};
-pub use frame::{FrameBuf, HEADROOM, NoHeadroom};
+pub use frame::{FrameBuf, HEADROOM, LinkCast, NoHeadroom};
 pub use ipv4::{Ipv4Fields, Ipv4Header, Ipv4Packet, QuotedIpv4};
 pub use ipv6::{Ipv6Fields, Ipv6Header};
 pub use ipv6_ext::{EncapLimit, ExtProblem, ExtWalk, FragmentHeader};
