@@ -193,3 +193,137 @@ impl Update {
         Self((sum & 0xffff_ffff) + (sum >> 32))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::vec::Vec;
+
+    use super::*;
+
+    /// RFC 1071 §3: the sum of this data is ddf2.
+    const EXAMPLE: [u8; 8] = [0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7];
+
+    /// Word by word with a carry loop, as RFC 1071 §4.1 says it.
+    fn slowly(data: &[u8]) -> u16 {
+        let mut sum = 0_u32;
+        for word in data.chunks(2) {
+            sum += u32::from(word[0]) << 8 | u32::from(*word.get(1).unwrap_or(&0));
+        }
+        while sum > 0xffff {
+            sum = (sum & 0xffff) + (sum >> 16);
+        }
+        !u16::try_from(sum).unwrap()
+    }
+
+    ///
+    #[test]
+    fn the_example_of_rfc_1071() {
+        assert_eq!(checksum(&EXAMPLE), !0xddf2);
+        assert!(!verify(&EXAMPLE));
+    }
+
+    ///
+    #[test]
+    fn every_length_agrees_with_the_slow_form() {
+        let data: Vec<u8> = (0..=255_u8)
+            .cycle()
+            .map(|n| n.wrapping_mul(151) | 0x81)
+            .take(600)
+            .collect();
+        for len in 0..data.len() {
+            for start in 0..4.min(len) {
+                assert_eq!(checksum(&data[start..len]), slowly(&data[start..len]));
+            }
+        }
+    }
+
+    /// the carries of the worst case, over more than one block.
+    #[test]
+    fn carries_are_folded_until_none_is_left() {
+        for len in [1, 2, 3, 4, 65_536, BLOCK + 6] {
+            let ones = std::vec![0xff; len];
+            let expected = if len % 2 == 0 { 0 } else { 0x00ff };
+            assert_eq!(checksum(&ones), expected, "{len}");
+        }
+        assert_eq!(fold(u64::MAX), 0xffff);
+        assert_eq!(fold(0x1_0000_ffff), 1);
+        assert_eq!(checksum(&[]), 0xffff);
+    }
+
+    #[test]
+    fn pieces_sum_up_like_the_whole() {
+        let mut sum = Sum::new();
+        sum.add(&EXAMPLE[..2]).add(&EXAMPLE[2..8]);
+        assert_eq!(sum.finish(), checksum(&EXAMPLE));
+        let mut sum = Sum::new();
+        sum.add_u32(0x0001_f203).add_u16(0xf4f5).add_u16(0xf6f7);
+        assert_eq!(sum.finish(), checksum(&EXAMPLE));
+        let header = *EXAMPLE.repeat(3).first_chunk().unwrap();
+        assert_eq!(Sum::new().add_header(&header).finish(), checksum(&header));
+    }
+
+    /// V-12, R-004: the example of RFC 1624 §4, where the older equation gives ffff.
+    #[test]
+    fn v12_incremental_update() {
+        assert_eq!(Update::new(0xdd2f).u16(0x5555, 0x3285).finish(), 0x0000);
+    }
+
+    /// RFC 1624 errata 4782 and 5864.
+    #[test]
+    fn a_word_that_stays_changes_nothing() {
+        for word in 0..=u16::MAX {
+            assert_eq!(Update::new(0x0000).u16(word, word).finish(), 0x0000);
+            assert_eq!(Update::new(0xdd2f).u16(word, word).finish(), 0xdd2f);
+        }
+    }
+
+    #[test]
+    fn removed_and_added_words_count() {
+        let (short, long) = ([0x12, 0x34], [0x12, 0x34, 0x56, 0x78, 0x9a, 0xbc]);
+        let update = Update::new(checksum(&short)).bytes(&short, &long);
+        assert_eq!(update.finish(), checksum(&long));
+        let update = Update::new(checksum(&long)).bytes(&long[2..], &[]);
+        assert_eq!(update.finish(), checksum(&short));
+    }
+
+    /// the ICMPv6 message of the specification's vector V-2.
+    #[test]
+    fn an_icmpv6_checksum_covers_the_pseudo_header() {
+        let aftr: Ipv6Addr = "2001:db8:ffff::1".parse().unwrap();
+        let b4: Ipv6Addr = "2001:db8:12:3400:0:c000:212:34".parse().unwrap();
+        let mut message = Vec::from([0x01, 0x05, 0x09, 0x8e, 0, 0, 0, 0]);
+        message.extend([0x60, 0, 0, 0, 0, 0x20, 0x04, 0x40]); // the quoted V-1
+        message.extend(b4.octets());
+        message.extend(aftr.octets());
+        message.extend([
+            0x45, 0, 0, 0x20, 0x12, 0x34, 0x40, 0, 0x3f, 0x11, 0x3d, 0x52,
+        ]);
+        message.extend([0xc0, 0, 2, 0x12, 0xc6, 0x33, 0x64, 1]);
+        message.extend([0x04, 0xcf, 0, 0x35, 0, 0x0c, 0, 0, 0x74, 0x65, 0x73, 0x74]);
+        assert_eq!(message.len(), 80);
+        let mut sum = pseudo_v6(aftr, b4, IpProtocol::ICMPV6, 80);
+        assert_eq!(sum.add(&message).finish(), 0);
+        let mut other = pseudo_v6(aftr, b4, IpProtocol::UDP, 80);
+        assert_ne!(other.add(&message).finish(), 0);
+    }
+
+    #[test]
+    fn a_udp_checksum_covers_the_ipv4_pseudo_header() {
+        let (src, dst) = (Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(198, 51, 100, 2));
+        let datagram = [0, 1, 0, 2, 0, 10, 0, 0, b'h', b'i'];
+        let whole = [
+            &[192, 0, 2, 1, 198, 51, 100, 2, 0, 17, 0, 10][..],
+            &datagram,
+        ]
+        .concat();
+        let mut sum = pseudo_v4(src, dst, IpProtocol::UDP, 10);
+        assert_eq!(sum.add(&datagram).finish(), slowly(&whole));
+    }
+
+    ///
+    #[test]
+    fn a_computed_zero_is_sent_as_ones() {
+        assert_eq!(udp_wire(0), 0xffff);
+        assert_eq!((udp_wire(1), udp_wire(0xffff)), (1, 0xffff));
+    }
+}

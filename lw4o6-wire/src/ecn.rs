@@ -117,3 +117,89 @@ impl EcnMix {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Ecn::{Ce, Ect0, Ect1, NotEct};
+    use super::*;
+
+    const ALL: [Ecn; 4] = [NotEct, Ect1, Ect0, Ce];
+
+    #[test]
+    fn bits_and_names_agree() {
+        for bits in 0..=255 {
+            assert_eq!(Ecn::from_bits(bits).bits(), bits & 3);
+        }
+        assert_eq!(ALL.map(Ecn::bits), [0b00, 0b01, 0b10, 0b11]);
+    }
+
+    /// V-10, R-194, R-195, R-196: the rows of RFC 6040 figure 4, inner, outer, result.
+    #[test]
+    fn v10_ecn_decapsulation_table() {
+        use UnusedEcn::{Major, Minor, None as Used};
+        let table = [
+            (NotEct, NotEct, Some(NotEct), Used),
+            (NotEct, Ect0, Some(NotEct), Major),
+            (NotEct, Ect1, Some(NotEct), Major),
+            (NotEct, Ce, None, Major),
+            (Ect0, NotEct, Some(Ect0), Used),
+            (Ect0, Ect0, Some(Ect0), Used),
+            (Ect0, Ect1, Some(Ect1), Used),
+            (Ect0, Ce, Some(Ce), Used),
+            (Ect1, NotEct, Some(Ect1), Used),
+            (Ect1, Ect0, Some(Ect1), Minor),
+            (Ect1, Ect1, Some(Ect1), Used),
+            (Ect1, Ce, Some(Ce), Used),
+            (Ce, NotEct, Some(Ce), Used),
+            (Ce, Ect0, Some(Ce), Used),
+            (Ce, Ect1, Some(Ce), Major),
+            (Ce, Ce, Some(Ce), Used),
+        ];
+        for (inner, outer, outcome, unused) in table {
+            let expected = EcnDecap { outcome, unused };
+            assert_eq!(ecn_decap(inner, outer), expected, "{inner:?} {outer:?}");
+        }
+    }
+
+    ///
+    #[test]
+    fn encapsulation_copies_or_clears() {
+        for inner in ALL {
+            assert_eq!(ecn_encap(EcnMode::Normal, inner), inner);
+            assert_eq!(ecn_encap(EcnMode::Compatibility, inner), NotEct);
+        }
+        assert_eq!(EcnMode::default(), EcnMode::Normal);
+    }
+
+    /// a tunnel without congestion changes nothing, in either mode.
+    #[test]
+    fn an_uncongested_tunnel_is_transparent() {
+        for inner in ALL {
+            for mode in [EcnMode::Normal, EcnMode::Compatibility] {
+                let decap = ecn_decap(inner, ecn_encap(mode, inner));
+                assert_eq!(
+                    (decap.outcome, decap.unused),
+                    (Some(inner), UnusedEcn::None)
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn every_mixture_of_fragments() {
+        for set in 1..16_u8 {
+            let seen = ALL.into_iter().filter(|e| set & 1 << e.bits() != 0);
+            for first in seen.clone() {
+                let mut mix = EcnMix::default();
+                seen.clone().chain(seen.clone()).for_each(|e| mix.add(e));
+                let has = |e: Ecn| seen.clone().any(|s| s == e);
+                let expected = match (has(Ce), has(NotEct)) {
+                    (true, true) => None,
+                    (true, false) => Some(Ce),
+                    _ => Some(first),
+                };
+                assert_eq!(mix.result(first), expected, "{set:04b} {first:?}");
+            }
+        }
+    }
+}

@@ -244,3 +244,85 @@ impl Ipv6Fields {
 pub fn header_mut(packet: &mut [u8]) -> Option<&mut [u8; 40]> {
     packet.first_chunk_mut()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Outer header of the specification's vector V-3, with ECT(0) and a flow label, 4 bytes
+    /// inside.
+    const SOFTWIRE: [u8; 44] = [
+        0x60, 0x2a, 0xbc, 0xde, // version 6, traffic class 2, flow label 0xabcde
+        0x00, 0x04, 0x04, 0x40, // 4 bytes, IPv4, hop limit 64
+        0x20, 0x01, 0x0d, 0xb8, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, // AFTR
+        0x20, 0x01, 0x0d, 0xb8, 0, 0x12, 0x34, 0, 0, 0, 0xc0, 0, 2, 0x12, 0, 0x34, // B4
+        1, 2, 3, 4,
+    ];
+
+    #[test]
+    fn reads_every_field() {
+        let (header, payload) = Ipv6Header::split(&SOFTWIRE).unwrap();
+        assert_eq!((header.version(), header.traffic_class()), (6, 2));
+        assert_eq!((header.dscp(), header.ecn()), (0, Ecn::Ect0));
+        assert_eq!((header.flow_label(), header.payload_len()), (0xabcde, 4));
+        assert_eq!(
+            (header.next_header(), header.hop_limit()),
+            (IpProtocol::IPV4, 64)
+        );
+        assert_eq!(
+            header.src(),
+            "2001:db8:ffff::1".parse::<Ipv6Addr>().unwrap()
+        );
+        let b4: Ipv6Addr = "2001:db8:12:3400:0:c000:212:34".parse().unwrap();
+        assert_eq!((header.dst(), payload), (b4, &[1, 2, 3, 4][..]));
+        assert_eq!(header.fields().to_bytes(), *header.as_bytes());
+    }
+
+    ///
+    #[test]
+    fn every_prefix_is_refused() {
+        for len in 0..SOFTWIRE.len() {
+            let need = if len < 40 { 40 } else { 44 };
+            assert_eq!(
+                Ipv6Header::split(&SOFTWIRE[..len]).unwrap_err(),
+                ParseError::truncated(Layer::Ipv6, need, len)
+            );
+            let quoted = Ipv6Header::split_quoted(&SOFTWIRE[..len]);
+            assert_eq!(quoted.ok().map(|q| q.1), SOFTWIRE.get(40..len));
+        }
+    }
+
+    ///
+    #[test]
+    fn padding_is_not_payload() {
+        let mut padded = [0xee; 64];
+        padded[..44].copy_from_slice(&SOFTWIRE);
+        assert_eq!(Ipv6Header::split(&padded), Ipv6Header::split(&SOFTWIRE));
+        assert_eq!(
+            Ipv6Header::split_quoted(&padded),
+            Ipv6Header::split(&SOFTWIRE)
+        );
+    }
+
+    #[test]
+    fn another_version_is_refused() {
+        for version in (0..16).filter(|v| *v != 6) {
+            let mut packet = SOFTWIRE;
+            packet[0] = version << 4;
+            let error = ParseError::new(Layer::Ipv6, 0, ParseErrorKind::Version(version));
+            assert_eq!(Ipv6Header::split(&packet), Err(error));
+            assert_eq!(Ipv6Header::split_quoted(&packet), Err(error));
+        }
+    }
+
+    #[test]
+    fn a_result_stays_small() {
+        assert!(size_of::<Result<(Ipv6Header<&Bytes>, &[u8]), ParseError>>() <= 32);
+    }
+
+    #[test]
+    fn too_short_for_a_header() {
+        assert!(header_mut(&mut [0; 39]).is_none());
+        assert!(header_mut(&mut [0; 40]).is_some());
+    }
+}
