@@ -14,9 +14,14 @@
 
 use crate::checksum::Sum;
 use crate::icmpv4::{Icmpv4Class, Icmpv4Header, Icmpv4Type};
-use crate::ipv4::{Ipv4Packet, QuotedIpv4};
+use crate::icmpv6::{Icmpv6Header, Icmpv6Type};
+use crate::ipv4::Ipv4Packet;
+use crate::ipv6::{IPV6_HEADER_LEN, Ipv6Header};
+use crate::ipv6_ext::walk;
 use crate::l4::{Ports, ports};
 use crate::{IpProtocol, Layer, ParseError, ParseErrorKind};
+
+pub use crate::ipv4::QuotedIpv4;
 
 /// What the quoted packet has in place of a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -114,6 +119,74 @@ pub fn ipv4_quote(icmp_message: &[u8]) -> Result<QuotedIpv4<'_>, ParseError> {
     }
     let len = usize::from(header.quote_words()) * 4;
     Ipv4Packet::split_quoted(original(body, len, 5)?)
+}
+
+/// What an ICMPv6 error from inside the tunnel quotes of a tunnel packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QuotedTunnel<'a> {
+    /// Fixed header of the tunnel packet.
+    pub outer: Ipv6Header<&'a [u8; IPV6_HEADER_LEN]>,
+    /// Bytes in front of the inner packet: the fixed header and the extension headers, a Fragment
+    /// header among them. This is what tunnelling takes off the path MTU. 40 without `inner`.
+    pub headers_len: usize,
+    /// The inner packet, as far as it is there. `None` where the quote ends before the end of its
+    /// header, the tunnel packet was a fragment other than the first, carried something else, or
+    /// had an extension header chain that [`walk`] refuses.
+    pub inner: Option<QuotedIpv4<'a>>,
+    /// The bytes of `inner`, for the ICMPv4 error that tells its source; empty without `inner`.
+    pub inner_bytes: &'a [u8],
+}
+
+/// The tunnel packet that an ICMPv6 error of type 1 to 4 quotes (RFC 2473 §8).
+///
+/// `icmpv6_message` is the whole message; its checksum is not looked at.
+///
+/// # Errors
+///
+/// Where the message is shorter than its header or has another type, its RFC 4884 length (types 1
+/// and 3) is greater than what follows the header, or the quote does not begin with a whole IPv6
+/// header.
+pub fn tunnel_quote(icmpv6_message: &[u8]) -> Result<QuotedTunnel<'_>, ParseError> {
+    let (header, body) = Icmpv6Header::split(icmpv6_message)?;
+    let quote = match header.type_() {
+        Icmpv6Type::UNREACHABLE | Icmpv6Type::TIME_EXCEEDED => {
+            original(body, usize::from(header.quote_words()) * 8, 4)?
+        }
+        // Bytes 4..8 hold the MTU or the pointer, which leaves no room for a length.
+        Icmpv6Type::PACKET_TOO_BIG | Icmpv6Type::PARAMETER_PROBLEM => body,
+        Icmpv6Type(other) => {
+            let kind = ParseErrorKind::Value(other.into());
+            return Err(ParseError::new(Layer::Quote, 0, kind));
+        }
+    };
+    let (outer, payload) = Ipv6Header::split_quoted(quote)?;
+    let tunnel = QuotedTunnel {
+        outer,
+        headers_len: IPV6_HEADER_LEN,
+        inner: None,
+        inner_bytes: &[],
+    };
+    Ok(with_inner(tunnel, payload).unwrap_or(tunnel))
+}
+
+/// `tunnel` with what `payload`, the bytes behind its fixed header, shows of an inner packet.
+fn with_inner<'a>(tunnel: QuotedTunnel<'a>, payload: &'a [u8]) -> Option<QuotedTunnel<'a>> {
+    // the limit option and the first fragment are in the way of the inner header only.
+    let walk = walk(tunnel.outer.next_header(), payload).ok()?;
+    let walk = walk.past_fragment().ok()?;
+    if walk.next != IpProtocol::IPV4 {
+        return None;
+    }
+    let inner = Ipv4Packet::split_quoted(walk.payload).ok()?;
+    Some(QuotedTunnel {
+        headers_len: IPV6_HEADER_LEN + walk.offset,
+        inner_bytes: walk
+            .payload
+            .get(..inner.header_len() + inner.payload.len())
+            .unwrap_or(walk.payload),
+        inner: Some(inner),
+        ..tunnel
+    })
 }
 
 /// The part of `body` that is the quoted packet, `len` bytes long or, for zero, all of it.

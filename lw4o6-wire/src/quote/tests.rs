@@ -1,10 +1,11 @@
-use core::net::Ipv4Addr;
+use core::net::{Ipv4Addr, Ipv6Addr};
 use std::vec;
 use std::vec::Vec;
 
 use super::*;
-use crate::Ipv4Fields;
 use crate::icmpv4::{Icmpv4ErrorKind, error_header};
+use crate::ipv6_ext::{FragmentHeader, encap_limit_header};
+use crate::{Ipv4Fields, Ipv6Fields};
 
 const REMOTE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
 const SHARED: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 18);
@@ -225,5 +226,160 @@ fn only_types_3_11_and_12_quote() {
         bytes[0] = type_;
         let quotes = matches!(type_, 3 | 11 | 12);
         assert_eq!(ipv4_quote(&bytes).is_ok(), quotes, "{type_}");
+    }
+}
+
+const AFTR: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, 1);
+const B4: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x12, 0x3400, 0, 0xc000, 0x212, 0x34);
+
+/// A tunnel packet: `headers` between the fixed header, whose next header is `next`, and `inner`.
+fn tunnel(next: IpProtocol, headers: &[u8], inner: &[u8]) -> Vec<u8> {
+    let header = Ipv6Fields {
+        traffic_class: 0,
+        flow_label: 0,
+        payload_len: u16::try_from(headers.len() + inner.len()).unwrap(),
+        next_header: next,
+        hop_limit: 1,
+        src: AFTR,
+        dst: B4,
+    };
+    [&header.to_bytes()[..], headers, inner].concat()
+}
+
+fn message_v6(type_: u8, rest: [u8; 4], quote: &[u8], more: &[u8]) -> Vec<u8> {
+    [&[type_, 0, 0, 0], &rest[..], quote, more].concat()
+}
+
+fn inner() -> Vec<u8> {
+    packet(IpProtocol::UDP, 0, &[1; 4], &L4, 12)
+}
+
+fn first_fragment(next: IpProtocol) -> [u8; 8] {
+    let header = FragmentHeader {
+        next,
+        offset: 0,
+        more: true,
+        ident: 7,
+    };
+    header.to_bytes()
+}
+
+#[test]
+fn a_tunnel_packet_is_read_from_every_error_type() {
+    let quote = tunnel(IpProtocol::IPV4, &[], &inner());
+    for (type_, rest) in [
+        (1, [0; 4]),
+        (2, [0, 0, 5, 0]),
+        (3, [0; 4]),
+        (4, [0, 0, 0, 43]),
+    ] {
+        let bytes = message_v6(type_, rest, &quote, &[]);
+        let quoted = tunnel_quote(&bytes).unwrap();
+        assert_eq!((quoted.outer.src(), quoted.outer.dst()), (AFTR, B4));
+        assert_eq!(quoted.headers_len, 40);
+        assert_eq!(quoted.inner_bytes, inner());
+        assert_eq!(quoted.inner.unwrap().key(), PORTS);
+    }
+    for type_ in [0, 5, 127, 128, 129, 255] {
+        assert!(tunnel_quote(&message_v6(type_, [0; 4], &quote, &[])).is_err());
+    }
+}
+
+//
+#[test]
+fn limit_and_fragment_headers_are_walked_and_counted() {
+    let limit = encap_limit_header(IpProtocol::IPV4, 4);
+    let limit_then_fragment = encap_limit_header(IpProtocol::FRAGMENT, 4);
+    let fragment = first_fragment(IpProtocol::IPV4);
+    let fragment_then_limit = first_fragment(IpProtocol::DST_OPTS);
+    let cases: [(IpProtocol, Vec<u8>); 4] = [
+        (IpProtocol::DST_OPTS, limit.to_vec()),
+        (IpProtocol::FRAGMENT, fragment.to_vec()),
+        (
+            IpProtocol::DST_OPTS,
+            [limit_then_fragment, fragment].concat(),
+        ),
+        (IpProtocol::FRAGMENT, [fragment_then_limit, limit].concat()),
+    ];
+    for (next, headers) in cases {
+        let bytes = message_v6(1, [0; 4], &tunnel(next, &headers, &inner()), &[]);
+        let quoted = tunnel_quote(&bytes).unwrap();
+        assert_eq!(quoted.headers_len, 40 + headers.len());
+        assert_eq!(quoted.inner.unwrap().key(), PORTS);
+        assert_eq!(quoted.inner_bytes, inner());
+    }
+}
+
+#[test]
+fn what_is_no_readable_inner_packet_is_none() {
+    let later = FragmentHeader {
+        next: IpProtocol::IPV4,
+        offset: 1448,
+        more: false,
+        ident: 7,
+    };
+    let twice = [
+        first_fragment(IpProtocol::FRAGMENT),
+        first_fragment(IpProtocol::IPV4),
+    ];
+    let cases: [(IpProtocol, Vec<u8>); 5] = [
+        (IpProtocol::FRAGMENT, later.to_bytes().to_vec()),
+        (IpProtocol::FRAGMENT, twice.concat()),
+        (IpProtocol::UDP, vec![]),
+        (IpProtocol::NO_NEXT_HEADER, vec![]),
+        (
+            IpProtocol::DST_OPTS,
+            [encap_limit_header(IpProtocol::DST_OPTS, 4); 9].concat(),
+        ),
+    ];
+    for (next, headers) in cases {
+        let bytes = message_v6(1, [0; 4], &tunnel(next, &headers, &inner()), &[]);
+        let quoted = tunnel_quote(&bytes).unwrap();
+        assert_eq!(
+            (quoted.inner, quoted.inner_bytes),
+            (None, &[][..]),
+            "{next:?}"
+        );
+        assert_eq!(quoted.headers_len, 40);
+    }
+}
+
+//
+#[test]
+fn a_tunnel_quote_may_end_anywhere_behind_its_fixed_header() {
+    let limit = encap_limit_header(IpProtocol::IPV4, 4);
+    let bytes = message_v6(
+        3,
+        [0; 4],
+        &tunnel(IpProtocol::DST_OPTS, &limit, &inner()),
+        &[],
+    );
+    for len in 0..bytes.len() {
+        match tunnel_quote(&bytes[..len]) {
+            Ok(quoted) => {
+                assert!(len >= 48, "{len}");
+                assert_eq!(quoted.inner.is_some(), len >= 48 + 8 + 24, "{len}");
+            }
+            Err(_) => assert!(len < 48, "{len}"),
+        }
+    }
+}
+
+//
+#[test]
+fn extension_objects_of_icmpv6_are_not_the_inner_packet() {
+    let mut quote = tunnel(IpProtocol::IPV4, &[], &inner());
+    quote.resize(80, 0);
+    let objects = [0x20, 0, 0, 0, 0, 8, 1, 1];
+    for type_ in [1, 3] {
+        // 40 bytes of IPv6, 24 of IPv4 with options, the ports and four bytes more.
+        let bytes = message_v6(type_, [9, 0, 0, 0], &quote[..72], &objects);
+        let quoted = tunnel_quote(&bytes).unwrap();
+        assert_eq!(quoted.inner_bytes, &inner()[..32]);
+        let bytes = message_v6(type_, [10, 0, 0, 0], &quote, &objects);
+        assert_eq!(tunnel_quote(&bytes).unwrap().inner_bytes, inner());
+        let bytes = message_v6(type_, [12, 0, 0, 0], &quote, &objects);
+        let error = tunnel_quote(&bytes).unwrap_err();
+        assert_eq!((error.layer, error.offset), (Layer::Rfc4884, 4));
     }
 }
