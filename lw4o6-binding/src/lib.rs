@@ -11,6 +11,8 @@ pub mod error;
 #[cfg(feature = "formats")]
 pub mod formats;
 mod rules;
+pub mod utc;
 
 pub use entry::{Binding, Expiry, Origin, SoftwireKey};
 pub use error::{InsertError, LoadError, RemoveError, RenewError, Seq, UpdateError};
+pub use utc::{Clock, Utc, UtcError};

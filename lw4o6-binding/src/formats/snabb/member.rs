@@ -6,6 +6,8 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::string::{String, ToString};
 
+use lw4o6_wire::ethernet::MacAddr;
+
 use super::Leaf;
 use super::lex::{Lexer, StatementKind};
 use crate::formats::error::quoted;
@@ -159,9 +161,10 @@ impl Member<'_> {
         self.read(self.text.parse().ok(), rule)
     }
 
-    pub(super) fn mac(&self) -> Result<Leaf<[u8; 6]>> {
+    pub(super) fn mac(&self) -> Result<Leaf<MacAddr>> {
         let rule = "an Ethernet address, six pairs of hexadecimal digits with colons between";
-        self.read(mac(&self.text), rule)
+        let plain = !self.text.contains('-');
+        self.read(self.text.parse().ok().filter(|_| plain), rule)
     }
 
     pub(super) fn string(&self) -> Leaf<String> {
@@ -170,19 +173,6 @@ impl Member<'_> {
             line: Some(self.line),
         }
     }
-}
-
-pub(super) fn mac(text: &str) -> Option<[u8; 6]> {
-    let mut bytes = [0; 6];
-    let mut pairs = text.split(':');
-    for byte in &mut bytes {
-        let pair = pairs.next()?;
-        if pair.len() != 2 || !pair.bytes().all(|b| b.is_ascii_hexdigit()) {
-            return None;
-        }
-        *byte = u8::from_str_radix(pair, 16).ok()?;
-    }
-    pairs.next().is_none().then_some(bytes)
 }
 
 /// Replaces a default; a second value for the same key is refused.

@@ -28,6 +28,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::string::String;
 use std::vec::Vec;
 
+use lw4o6_wire::ethernet::MacAddr;
+
 use crate::formats::ImportError;
 
 /// Name of the schema whose leaves and defaults are read.
@@ -114,7 +116,7 @@ pub struct SnabbPort<A> {
     /// Address of the interface; source of ICMP errors.
     pub ip: Leaf<A>,
     /// Ethernet address of the interface.
-    pub mac: Leaf<[u8; 6]>,
+    pub mac: Leaf<MacAddr>,
     /// 802.1Q tag, 0 to 4095.
     pub vlan_tag: Option<Leaf<u16>>,
     /// Where everything is sent.
@@ -127,7 +129,7 @@ pub enum SnabbNextHop<A> {
     /// To be resolved by ARP or neighbor discovery.
     Ip(Leaf<A>),
     /// A fixed Ethernet address.
-    Mac(Leaf<[u8; 6]>),
+    Mac(Leaf<MacAddr>),
 }
 
 /// What the two sides have in common (`external-interface`, `internal-interface`).

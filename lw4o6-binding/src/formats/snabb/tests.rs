@@ -100,10 +100,10 @@ fn a_queue_has_the_addresses_of_both_sides() {
         queue.external.next_hop,
         SnabbNextHop::Ip(leaf("192.0.2.2".parse().unwrap(), 12))
     );
-    assert_eq!(queue.internal.mac, leaf([2, 0, 0, 0, 0, 11], 15));
+    assert_eq!(queue.internal.mac, leaf(MacAddr([2, 0, 0, 0, 0, 11]), 15));
     assert_eq!(
         queue.internal.next_hop,
-        SnabbNextHop::Mac(leaf([2, 0, 0, 0, 0, 1], 16))
+        SnabbNextHop::Mac(leaf(MacAddr([2, 0, 0, 0, 0, 1]), 16))
     );
 }
 
