@@ -8,6 +8,8 @@
 #[cfg(any(test, feature = "arbitrary"))]
 extern crate std;
 
+#[cfg(feature = "arbitrary")]
+mod arbitrary_impls;
 pub mod arp;
 pub mod b4_addr;
 pub mod checksum;
