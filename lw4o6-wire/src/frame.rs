@@ -115,10 +115,9 @@ impl<'b> FrameBuf<'b> {
     /// Where `headroom` and `packet` do not fit the storage; the frame is unchanged then.
     pub fn set_packet(&mut self, headroom: usize, packet: &[u8]) -> Result<(), BufferTooSmall> {
         let end = headroom.saturating_add(packet.len());
-        let room = self
-            .storage
-            .get_mut(headroom..end)
-            .ok_or(BufferTooSmall { need: end })?;
+        let room = self.storage.get_mut(headroom..);
+        let room = room.and_then(|room| room.get_mut(..packet.len()));
+        let room = room.ok_or(BufferTooSmall { need: end })?;
         room.copy_from_slice(packet);
         self.start = headroom;
         self.end = end;
@@ -134,16 +133,25 @@ impl<'b> FrameBuf<'b> {
         let len = self.len();
         let need = headroom.saturating_add(len);
         let too_small = BufferTooSmall { need };
-        let from = self.start.min(headroom);
-        let span = self.storage.get_mut(from..need.max(self.end));
-        let span = span.ok_or(too_small)?;
-        // One of the two offsets is 0; both ranges end inside the span.
-        let (source, target) = (self.start - from, headroom - from);
-        let last = span.len().checked_sub(len).ok_or(too_small)?;
-        if source > last || target > last {
-            return Err(too_small);
+        // The span holds the old and the new place; the comparisons tell the compiler that the
+        // copies stay inside.
+        if headroom <= self.start {
+            let span = self.storage.get_mut(headroom..self.end);
+            let span = span.ok_or(too_small)?;
+            let source = self.start - headroom;
+            if source > span.len() {
+                return Err(too_small);
+            }
+            span.copy_within(source.., 0);
+        } else {
+            let span = self.storage.get_mut(self.start..need);
+            let span = span.ok_or(too_small)?;
+            let target = headroom - self.start;
+            if span.len().checked_sub(len).is_none_or(|last| target > last) {
+                return Err(too_small);
+            }
+            span.copy_within(..len, target);
         }
-        span.copy_within(source..source + len, target);
         self.start = headroom;
         self.end = need;
         Ok(())
