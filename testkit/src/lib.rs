@@ -1,1 +1,3 @@
 //! Shared test tools.
+
+pub mod laws;
