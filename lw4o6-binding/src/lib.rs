@@ -11,6 +11,8 @@ pub mod error;
 #[cfg(feature = "formats")]
 pub mod formats;
 mod rules;
+#[cfg(feature = "table")]
+pub mod table;
 pub mod utc;
 
 pub use entry::{Binding, Expiry, Origin, SoftwireKey};
