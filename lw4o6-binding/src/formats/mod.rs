@@ -9,6 +9,9 @@
 //! the caller hands over the pair that ties the two together.
 
 mod error;
+mod imported;
+pub mod json;
 pub mod snabb;
 
 pub use error::{ImportError, ImportErrorKind, Place};
+pub use imported::{ImportedBinding, Source};
