@@ -23,7 +23,7 @@ use crate::{IpProtocol, Layer, ParseError};
 mod tests;
 
 /// Most extension headers that are walked, the Fragment header included.
-pub const MAX_EXT_HEADERS: u8 = 8;
+pub const MAX_EXT_HEADERS: usize = 8;
 
 /// Most bytes of extension headers that are walked, the Fragment header included.
 pub const MAX_EXT_BYTES: usize = 256;
@@ -53,8 +53,8 @@ pub struct ExtWalk<'a> {
     pub payload: &'a [u8],
     /// Offset in bytes, from the start of the IPv6 header, of the byte that names `next`.
     pub next_header_at: usize,
-    base: usize, // offset of the walked payload from the start of the IPv6 header
-    headers: u8, // extension headers passed
+    base: usize,    // offset of the walked payload from the start of the IPv6 header
+    headers: usize, // extension headers passed
 }
 
 impl<'a> ExtWalk<'a> {
@@ -202,7 +202,7 @@ struct Walk<'a> {
     named_at: usize,
     at: usize,
     base: usize,
-    headers: u8,
+    headers: usize,
     encap_limit: Option<EncapLimit>,
     rest: &'a [u8],
 }

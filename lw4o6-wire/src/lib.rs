@@ -1,7 +1,4 @@
-//! Header views, checksums, port sets, frame buffers and time for the `lw4o6` crates.
-//!
-//! Everything here works on memory that the caller owns. Nothing allocates, nothing does I/O,
-//! and no input can make a function panic.
+#![doc = include_str!("../README.md")]
 #![no_std]
 #![forbid(unsafe_code)]
 
