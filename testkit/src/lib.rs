@@ -1,3 +1,9 @@
 //! Shared test tools.
 
 pub mod laws;
+#[expect(
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "test tool: lengths are checked in the plainest way, and a panic is a failed test"
+)]
+pub mod model;
