@@ -165,8 +165,34 @@ impl ExtProblem {
 /// # Errors
 ///
 /// Where the chain is broken, too long, or asks for something that is not done here.
+#[inline]
 pub fn walk(first: IpProtocol, payload: &[u8]) -> Result<ExtWalk<'_>, ExtProblem> {
+    if !is_walked(first) {
+        // Nearly every tunnel packet: decided by one byte in the caller's code.
+        return Ok(ExtWalk {
+            next: first,
+            offset: 0,
+            fragment: None,
+            encap_limit: None,
+            payload,
+            next_header_at: FIXED_NEXT_HEADER,
+            base: FIXED,
+            headers: 0,
+        });
+    }
     walk_from(first, FIXED_NEXT_HEADER, FIXED, payload)
+}
+
+/// Whether the walk does something about a header, rather than end there.
+const fn is_walked(header: IpProtocol) -> bool {
+    matches!(
+        header,
+        IpProtocol::HOPOPTS
+            | IpProtocol::DST_OPTS
+            | IpProtocol::ROUTING
+            | IpProtocol::FRAGMENT
+            | IpProtocol::NO_NEXT_HEADER
+    )
 }
 
 /// Walks extension headers that start elsewhere, as those in the fragmentable part of a packet.
