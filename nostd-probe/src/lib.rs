@@ -28,7 +28,9 @@
 use core::hint::black_box;
 use core::panic::PanicInfo;
 
+mod icmp;
 mod ip;
+mod link;
 
 #[panic_handler]
 fn panic(_: &PanicInfo<'_>) -> ! {
