@@ -7,3 +7,4 @@ pub mod laws;
     reason = "test tool: lengths are checked in the plainest way, and a panic is a failed test"
 )]
 pub mod model;
+pub mod yang;

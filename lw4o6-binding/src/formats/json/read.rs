@@ -174,7 +174,10 @@ impl Object for BindInstance {
         let read = &mut self.read;
         match member {
             "name" => {
-                read.name = cx.text(map, "a string", |text| Some(text.to_string()))?;
+                let rule = "a string of characters that YANG allows";
+                read.name = cx.text(map, rule, |text| {
+                    is_yang_string(text).then(|| text.to_string())
+                })?;
                 cx.name_entry(&read.name);
             }
             "binding-table-versioning" => {
@@ -230,6 +233,16 @@ impl Object for BindInstance {
         }
         Ok(())
     }
+}
+
+/// Whether a YANG string may hold `text`: no control characters but tab and line ends, no
+/// noncharacters (RFC 7950 §9.4).
+pub(super) fn is_yang_string(text: &str) -> bool {
+    text.chars().all(|c| match c {
+        '\t' | '\n' | '\r' => true,
+        '\0'..='\x1f' | '\u{fdd0}'..='\u{fdef}' => false,
+        c => u32::from(c) & 0xfffe != 0xfffe,
+    })
 }
 
 /// `binding-table-versioning`: a date alone has version 0.

@@ -491,6 +491,35 @@ fn a_wrong_document_is_refused() {
 }
 
 #[test]
+fn a_name_that_yang_does_not_allow_is_neither_read_nor_written() {
+    let name = |name: &str| instance("").replace(r#""x""#, name);
+    for wrong in [
+        r#""\u0001""#,
+        r#""a\ufdd0""#,
+        r#""\uffff""#,
+        r#""\ud83f\udffe""#,
+    ] {
+        let said = refusal(&name(wrong));
+        assert!(
+            said.ends_with(" is not a string of characters that YANG allows"),
+            "{said}"
+        );
+    }
+    assert_eq!(read(&name(r#""\t\u00e9\n""#))[0].name, "\té\n");
+    let mut instances = read(&instance(""));
+    let refused = |instances: &[Instance]| {
+        let error = export(vec![], instances, CLOCK, Layout::Pretty).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
+    };
+    instances[0].name = "\0".to_string();
+    refused(&instances);
+    instances[0].name = String::new();
+    let date = Some("today".to_string());
+    instances[0].version = Some(TableVersion { version: 1, date });
+    refused(&instances);
+}
+
+#[test]
 fn text_that_is_no_json_is_refused_with_line_and_column() {
     assert_eq!(refusal("{\n  \"a\" 1}"), "/a: unknown key");
     assert_eq!(
@@ -605,7 +634,7 @@ fn any_instance(name: String) -> impl Strategy<Value = Instance> {
 }
 
 fn any_document() -> impl Strategy<Value = Vec<Instance>> {
-    btree_map(".{0,8}", Just(()), 0..3).prop_flat_map(|names| {
+    btree_map("[^\\p{Cc}\\p{Cn}]{0,8}", Just(()), 0..3).prop_flat_map(|names| {
         let instances: Vec<_> = names.into_keys().map(any_instance).collect();
         instances
     })

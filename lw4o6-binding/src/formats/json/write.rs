@@ -4,11 +4,12 @@ use std::io::{self, Write};
 use std::string::ToString;
 use std::vec::Vec;
 
+use super::read::is_yang_string;
 use super::{
     ADDITIONAL, DEFAULT_AFTR, DeclaredPool, EXPIRES, HAIRPIN_MODE, HairpinMode, IcmpPolicy,
     Instance, ORIGIN, POOL, ROOT,
 };
-use crate::utc::Clock;
+use crate::utc::{Clock, Utc};
 use crate::{Binding, Expiry, Origin};
 
 /// How the JSON is laid out.
@@ -29,7 +30,8 @@ pub enum Layout {
 ///
 /// # Errors
 ///
-/// What `to` fails with.
+/// What `to` fails with; [`InvalidInput`](io::ErrorKind::InvalidInput) for a name or a date that
+/// YANG does not allow, which no document that was read contains.
 //
 pub fn export(
     to: impl Write,
@@ -149,6 +151,11 @@ impl<W: Write> Out<W> {
             pools,
             bindings,
         } = instance;
+        let date = version.as_ref().and_then(|version| version.date.as_deref());
+        if !is_yang_string(name) || date.is_some_and(|date| date.parse::<Utc>().is_err()) {
+            let said = "a name or date that YANG does not allow";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, said));
+        }
         self.open('{')?;
         self.text("name", name)?;
         if let Some(version) = version {
