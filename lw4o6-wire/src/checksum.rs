@@ -109,10 +109,9 @@ fn words(block: &[u8]) -> u64 {
 
 /// Folds the carries until none is left. // R-003
 const fn fold(sum: u64) -> u16 {
-    let sum = (sum & 0xffff_ffff) + (sum >> 32); // < 2^33
-    let sum = (sum & 0xffff) + ((sum >> 16) & 0xffff) + (sum >> 32); // < 2^17 + 1
-    let sum = (sum & 0xffff) + (sum >> 16); // <= 0xffff + 1
-    let sum = (sum & 0xffff) + (sum >> 16);
+    let sum = (sum & 0xffff_ffff) + (sum >> 32); // <= 0x1_ffff_fffe
+    let sum = (sum & 0xffff) + ((sum >> 16) & 0xffff) + (sum >> 32); // <= 0x1_fffe
+    let sum = (sum & 0xffff) + (sum >> 16); // <= 0xffff
     let [.., high, low] = sum.to_be_bytes();
     u16::from_be_bytes([high, low])
 }
@@ -245,9 +244,22 @@ mod tests {
             let expected = if len % 2 == 0 { 0 } else { 0x00ff };
             assert_eq!(checksum(&ones), expected, "{len}");
         }
-        assert_eq!(fold(u64::MAX), 0xffff);
-        assert_eq!(fold(0x1_0000_ffff), 1);
         assert_eq!(checksum(&[]), 0xffff);
+        // One's complement arithmetic is arithmetic modulo ffff with two zeros.
+        assert_eq!(fold(0), 0);
+        for shift in 0..64 {
+            for less in 0..64 {
+                for sum in [
+                    u64::MAX >> shift,
+                    1 << shift,
+                    0xffff_fffe_ffff_ffff >> shift,
+                ] {
+                    let sum = sum.saturating_sub(less).max(1);
+                    let folded = u64::from(fold(sum));
+                    assert!(folded != 0 && (sum - folded) % 0xffff == 0, "{sum:#x}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -316,6 +316,14 @@ mod tests {
     }
 
     #[test]
+    fn a_flow_label_of_more_than_20_bits_is_cut() {
+        let mut fields = Ipv6Header::split(&SOFTWIRE).unwrap().0.fields();
+        let expected = fields.to_bytes();
+        fields.flow_label |= 0xfff0_0000;
+        assert_eq!(fields.to_bytes(), expected);
+    }
+
+    #[test]
     fn a_result_stays_small() {
         assert!(size_of::<Result<(Ipv6Header<&Bytes>, &[u8]), ParseError>>() <= 32);
     }

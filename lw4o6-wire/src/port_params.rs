@@ -202,18 +202,17 @@ impl PortParams {
         if (value ^ other_value) & fixed & other_fixed != 0 {
             return false;
         }
-        // Left are the ports with the bits of both. One of them is in both sets unless all of
-        // them are excluded. The shorter upper field decides, as it is part of the longer one.
-        let upper = match (self.offset, other.offset) {
-            (0, 0) => return true,
-            (0, a) | (a, 0) => a,
-            (a, b) if a < b => a,
-            (_, b) => b,
+        // Left are the ports with the bits of both PSIDs. With two offsets, neither PSID reaches
+        // the first bit of a port, and the ports that have it set are excluded by nobody.
+        let (reaching, upper) = match (self.offset, other.offset) {
+            (0, a) if a > 0 => (self, a),
+            (a, 0) if a > 0 => (other, a),
+            _ => return true,
         };
+        // One PSID reaches into the upper bits that the other set wants to be not all zero: they
+        // are, unless the PSID sets one or leaves one free.
         let upper = ones(16) & !(ones(16) >> upper);
-        let set = (value | other_value) & upper;
-        let free = !(fixed | other_fixed) & upper;
-        set != 0 || free != 0
+        reaching.psid_bits() & upper != 0 || !reaching.psid_mask() & upper != 0
     }
 
     /// The PSID that `port` has under offset `offset` and length `len`, or `None` where the port

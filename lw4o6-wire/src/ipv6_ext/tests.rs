@@ -311,3 +311,15 @@ fn fragment_header_bytes() {
         }
     }
 }
+
+#[test]
+fn the_lower_bits_of_a_fragment_offset_are_dropped() {
+    let mut header = FragmentHeader::parse(&FRAGMENT);
+    header.offset = 7;
+    assert_eq!(header.to_bytes(), FRAGMENT);
+    assert!(header.is_atomic());
+    header.offset = 8;
+    assert!(!header.is_atomic());
+    header.offset = 0xffff;
+    assert_eq!(FragmentHeader::parse(&header.to_bytes()).offset, 0xfff8);
+}
