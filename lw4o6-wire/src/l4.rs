@@ -25,7 +25,8 @@ pub struct Ports {
 ///
 /// `None` for every other protocol, so that an ESP SPI or GRE flags never pass for ports, and
 /// where fewer than four bytes are there. The caller makes sure that `l4` belongs to fragment
-/// offset 0.
+/// offset 0; as the payload of an [`Ipv4Packet`](crate::Ipv4Packet) it begins behind the options.
+//
 #[must_use]
 pub fn ports(proto: IpProtocol, l4: &[u8]) -> Option<Ports> {
     // TCP, UDP, UDP-Lite, SCTP and DCCP; nothing else has ports.

@@ -56,6 +56,23 @@ fn v1_is_read_down_to_its_ports() {
     assert_eq!(l4::ports(proto, inner.payload), Some(ports));
 }
 
+// T-11 R-095
+#[test]
+fn t11_options_of_any_length_do_not_mislead_the_search_for_ports() {
+    let packet = hex(V1).split_off(40);
+    for words in 0..=10u8 {
+        let options = vec![1; usize::from(words) * 4];
+        let (header, l4) = packet.split_at(20);
+        let mut bytes = [header, &options, l4].concat();
+        let total_len = u16::from(words) * 4 + 32;
+        bytes.splice(0..1, [0x45 + words]);
+        bytes.splice(2..4, total_len.to_be_bytes());
+        let read = Ipv4Packet::split(&bytes).unwrap();
+        let ports = Ports { src: 1231, dst: 53 };
+        assert_eq!(l4::ports(IpProtocol::UDP, read.payload), Some(ports));
+    }
+}
+
 // V-2 R-006 R-168
 #[test]
 fn v2_the_answer_to_v1_has_checksum_098e() {
