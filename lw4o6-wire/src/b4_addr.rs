@@ -114,11 +114,10 @@ impl fmt::Display for Ipv6Prefix {
 }
 
 /// The tunnel address that a B4 makes of its prefix, its IPv4 address and its PSID: the prefix,
-/// zeros up to 64 bits, 16 zero bits, the IPv4 address, the PSID (0 where there is none).
-/// // R-031
+/// zeros up to 64 bits, 16 zero bits, the IPv4 address, the PSID (0 where there is none; R-031).
 ///
 /// A prefix longer than 64 bits stands in the place of the first bits of the interface
-/// identifier, a prefix of 128 bits is the address (RFC 7597 §6). // R-032
+/// identifier, a prefix of 128 bits is the address (RFC 7597 §6; R-032).
 ///
 /// ```
 /// use lw4o6_wire::b4_address;

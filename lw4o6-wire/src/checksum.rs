@@ -10,20 +10,20 @@ use crate::IpProtocol;
 
 /// The value to store for `data`, whose checksum field holds zero.
 ///
-/// It is the complement of the one's complement sum. // R-003
+/// It is the complement of the one's complement sum (R-003).
 #[must_use]
 pub fn checksum(data: &[u8]) -> u16 {
     Sum::new().add(data).finish()
 }
 
-/// Whether `data`, checksum field included, verifies. // R-003
+/// Whether `data`, checksum field included, verifies (R-003).
 #[must_use]
 pub fn verify(data: &[u8]) -> bool {
     checksum(data) == 0
 }
 
 /// What to store in a UDP or UDP-Lite header where `checksum` was computed: zero means "none"
-/// there and is sent as `0xffff` (RFC 768, RFC 3828 §3.1). // R-007
+/// there and is sent as `0xffff` (RFC 768, RFC 3828 §3.1; R-007).
 #[must_use]
 pub const fn udp_wire(checksum: u16) -> u16 {
     if checksum == 0 { 0xffff } else { checksum }
@@ -107,7 +107,7 @@ fn words(block: &[u8]) -> u64 {
     quads + pairs + last
 }
 
-/// Folds the carries until none is left. // R-003
+/// Folds the carries until none is left (R-003).
 const fn fold(sum: u64) -> u16 {
     let sum = (sum & 0xffff_ffff) + (sum >> 32); // <= 0x1_ffff_fffe
     let sum = (sum & 0xffff) + ((sum >> 16) & 0xffff) + (sum >> 32); // <= 0x1_fffe
@@ -129,7 +129,7 @@ pub fn pseudo_v4(src: Ipv4Addr, dst: Ipv4Addr, proto: IpProtocol, len: u16) -> S
 }
 
 /// The pseudo-header of an upper-layer protocol over IPv6 (RFC 8200 §8.1); `len` is the length of
-/// its message in bytes, `next` its own number (58 for ICMPv6). // R-006
+/// its message in bytes, `next` its own number (58 for ICMPv6; R-006).
 #[must_use]
 pub fn pseudo_v6(src: Ipv6Addr, dst: Ipv6Addr, next: IpProtocol, len: u32) -> Sum {
     let mut sum = Sum::new();
@@ -146,7 +146,7 @@ pub fn pseudo_v6(src: Ipv6Addr, dst: Ipv6Addr, next: IpProtocol, len: u32) -> Su
 ///
 /// Each changed piece is given as it was and as it is, as 16-bit words at even offsets of what the
 /// checksum covers. The result equals a full recomputation except where the covered data becomes
-/// all zero (`0` here, `0xffff` there), which no IP header or pseudo-header can. // R-004
+/// all zero (`0` here, `0xffff` there), which no IP header or pseudo-header can (R-004, R-005).
 ///
 /// ```
 /// use lw4o6_wire::checksum::Update;

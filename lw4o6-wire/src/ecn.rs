@@ -44,7 +44,7 @@ pub enum EcnMode {
     Compatibility,
 }
 
-/// The outer ECN field of a packet that is encapsulated (RFC 6040 §4.1). // R-192, R-193
+/// The outer ECN field of a packet that is encapsulated (RFC 6040 §4.1; ).
 #[must_use]
 pub const fn ecn_encap(mode: EcnMode, inner: Ecn) -> Ecn {
     match mode {
@@ -58,7 +58,7 @@ pub const fn ecn_encap(mode: EcnMode, inner: Ecn) -> Ecn {
 pub struct EcnDecap {
     /// The field of the packet that goes on; `None`: the packet is dropped.
     pub outcome: Option<Ecn>,
-    /// Whether the combination is one that no known protocol makes. // R-196
+    /// Whether the combination is one that no known protocol makes.
     pub unused: UnusedEcn,
 }
 
@@ -74,7 +74,7 @@ pub enum UnusedEcn {
     Major,
 }
 
-/// Merges the fields of the inner and the outer header (RFC 6040 §4.2 figure 4). // R-194, R-195
+/// Merges the fields of the inner and the outer header (RFC 6040 §4.2 figure 4; ).
 #[must_use]
 pub const fn ecn_decap(inner: Ecn, outer: Ecn) -> EcnDecap {
     use Ecn::{Ce, Ect0, Ect1, NotEct};

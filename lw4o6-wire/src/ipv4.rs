@@ -141,7 +141,7 @@ impl<B: Borrow<Bytes>> Ipv4Header<B> {
         Ipv4Addr::new(a, b, c, d)
     }
 
-    /// The fields; what they do not hold is version, IHL, reserved flag and checksum.
+    /// The fields, for [`to_bytes`](Ipv4Fields::to_bytes; R-002); what they do not hold is version, IHL, reserved flag and checksum.
     pub fn fields(&self) -> Ipv4Fields {
         Ipv4Fields {
             tos: self.tos(),
@@ -405,7 +405,7 @@ pub fn decrement_ttl(header: &mut [u8; 20]) {
     view.set_checksum(update.finish());
 }
 
-/// Sets DSCP and ECN and updates the checksum (RFC 6040 §4.2). // R-197
+/// Sets DSCP and ECN and updates the checksum (RFC 6040 §4.2; R-197).
 pub fn set_tos(header: &mut [u8; 20], tos: u8) {
     let mut view = Ipv4Header(header);
     let [first, old, ..] = *view.as_bytes();

@@ -143,7 +143,8 @@ impl<B: Borrow<Bytes>> Ipv6Header<B> {
         octets.into()
     }
 
-    /// The fields; what they do not hold is the version.
+    /// The fields, which [`to_bytes`](Ipv6Fields::to_bytes) turns into the same header.
+    /// What they do not hold is the version.
     pub fn fields(&self) -> Ipv6Fields {
         Ipv6Fields {
             traffic_class: self.traffic_class(),

@@ -60,7 +60,7 @@ pub struct ExtWalk<'a> {
 impl<'a> ExtWalk<'a> {
     /// Walks on behind a Fragment header of offset 0: through an atomic fragment, or through the
     /// first fragment as far as it goes. Offsets count from the same places, the bounds hold for
-    /// both walks together. A walk that ended elsewhere is returned as it is. // R-071
+    /// both walks together. A walk that ended elsewhere is returned as it is.
     ///
     /// # Errors
     ///
@@ -257,7 +257,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Counts a header of `len` bytes at `at` against the bounds. // R-073
+    /// Counts a header of `len` bytes at `at` against the bounds.
     fn count(&mut self, at: usize, len: usize) -> Result<(), ExtProblem> {
         let bytes = at.saturating_add(len).saturating_sub(FIXED);
         if self.headers >= MAX_EXT_HEADERS || bytes > MAX_EXT_BYTES {
@@ -312,7 +312,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Takes in a Tunnel Encapsulation Limit at `at`. // R-070
+    /// Takes in a Tunnel Encapsulation Limit at `at`.
     fn limit(&mut self, at: usize, data: &[u8]) -> Result<(), ExtProblem> {
         let [limit] = *data else {
             return Err(wrong_length(at + 1));
@@ -396,7 +396,7 @@ impl FragmentHeader {
     /// Length of the header in bytes.
     pub const LEN: usize = 8;
 
-    /// Reads a header; the reserved bits are not looked at. // R-013
+    /// Reads a header; the reserved bits are not looked at.
     #[must_use]
     pub const fn parse(bytes: &[u8; 8]) -> Self {
         let [next, _, high, low, a, b, c, d] = *bytes;
@@ -420,7 +420,7 @@ impl FragmentHeader {
         Ok((Self::parse(header), rest))
     }
 
-    /// The 8 bytes of the header, reserved bits zero. // R-013
+    /// The 8 bytes of the header, reserved bits zero.
     #[must_use]
     pub const fn to_bytes(&self) -> [u8; 8] {
         let [high, low] = self.offset.to_be_bytes();

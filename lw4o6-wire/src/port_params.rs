@@ -38,7 +38,7 @@ pub struct PortParams {
 /// Why three numbers are no port set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum PortParamsError {
-    /// Offset and length leave no place in a 16-bit port. // R-021
+    /// Offset and length leave no place in a 16-bit port.
     #[error("offset {offset} and length {len} take more than 16 bits")]
     TooLong {
         /// PSID offset in bits.
@@ -46,7 +46,7 @@ pub enum PortParamsError {
         /// PSID length in bits.
         len: u8,
     },
-    /// The PSID does not fit its length. // R-021
+    /// The PSID does not fit its length.
     #[error("PSID {psid} does not fit in {len} bits")]
     PsidTooLarge {
         /// The PSID.
@@ -171,20 +171,21 @@ impl PortParams {
         !self.is_full_address()
     }
 
-    /// Whether `port` belongs to the set. // R-015, R-016
+    /// Whether `port` belongs to the set.
     #[must_use]
     pub const fn contains(self, port: u16) -> bool {
         let psid = ((port as u32) >> self.free_bits()) & ones(self.len);
         psid == self.psid as u32 && !excluded(self.offset, port)
     }
 
-    /// Number of ports in the set, 1 to 65536. // R-017
+    /// Number of ports in the set, 1 to 65536.
     #[must_use]
     pub const fn port_count(self) -> u32 {
         self.range_count() << self.free_bits()
     }
 
-    /// The ports in ascending order as contiguous ranges: one for `a` = 0, else `2^a - 1`.
+    /// The ports in ascending order as contiguous ranges: one for `a` = 0, else `2^a - 1`
+    ///
     #[must_use]
     pub const fn ranges(self) -> PortRanges {
         let blocks = 1 << self.offset;
@@ -194,7 +195,7 @@ impl PortParams {
         }
     }
 
-    /// Whether some port is in both sets. // R-023
+    /// Whether some port is in both sets.
     #[must_use]
     pub const fn overlaps(&self, other: &Self) -> bool {
         let (fixed, other_fixed) = (self.psid_mask(), other.psid_mask());
@@ -227,7 +228,7 @@ impl PortParams {
     }
 
     /// Whether the set contains a port below 1024, which is better not given to subscribers of a
-    /// shared address (RFC 7596 §5.1). // R-022
+    /// shared address (RFC 7596 §5.1; R-022).
     #[must_use]
     pub const fn contains_system_ports(self) -> bool {
         self.overlaps(&SYSTEM_PORTS)
