@@ -141,7 +141,8 @@ impl<B: Borrow<Bytes>> Ipv4Header<B> {
         Ipv4Addr::new(a, b, c, d)
     }
 
-    /// The fields, for [`to_bytes`](Ipv4Fields::to_bytes; R-002); what they do not hold is version, IHL, reserved flag and checksum.
+    /// The fields, which [`to_bytes`](Ipv4Fields::to_bytes) turns into the same header.
+    /// What they do not hold is version, IHL, reserved flag and checksum.
     pub fn fields(&self) -> Ipv4Fields {
         Ipv4Fields {
             tos: self.tos(),
