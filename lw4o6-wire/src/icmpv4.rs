@@ -453,7 +453,7 @@ mod tests {
     #[test]
     fn a_quote_ends_at_548_bytes() {
         let packet = [0; 1500];
-        assert_eq!(quote_of(&packet).len(), MAX_QUOTE);
+        assert_eq!(quote_of(&packet).len(), 548);
         assert_eq!(quote_of(&packet[..548]).len(), 548);
         assert_eq!(quote_of(&packet[..28]).len(), 28);
     }

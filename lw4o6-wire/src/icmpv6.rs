@@ -452,7 +452,7 @@ mod tests {
     #[test]
     fn a_quote_ends_at_1232_bytes() {
         let packet = [0; 1500];
-        assert_eq!(quote_of(&packet).len(), MAX_QUOTE);
+        assert_eq!(quote_of(&packet).len(), 1232);
         assert_eq!(quote_of(&packet[..80]).len(), 80);
     }
 

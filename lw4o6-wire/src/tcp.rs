@@ -297,22 +297,26 @@ mod tests {
     }
 
     #[test]
-    fn an_option_after_the_end_of_the_list_is_padding() {
+    fn what_follows_the_end_of_the_list_is_padding() {
         assert_eq!(clamped(0x02, &[0, 0, 0, 0, 2, 4, 0x05, 0xb4], 536), None);
+        let out = clamped(0x02, &[2, 4, 0x05, 0xb4, 0, 99, 0, 2], 536).unwrap();
+        assert_eq!(out[..8], [2, 4, 0x02, 0x18, 0, 99, 0, 2]);
     }
 
     #[test]
     fn malformed_options_leave_the_segment_unchanged() {
         let lists: [&[u8]; 6] = [
-            &[3, 0, 1, 1],                    // length below two
-            &[3, 1, 1, 1],                    // length below two
-            &[3, 9, 1, 1, 1, 1, 1, 1],        // runs past the header
-            &[2, 3, 5, 1],                    // MSS of three bytes
-            &[2, 4, 0x05, 0xb4, 8, 99, 1, 1], // malformed after a good one
-            &[1, 1, 1, 1, 1, 1, 1, 3],        // no room for a length
+            &[3, 0, 1, 1],             // length below two
+            &[3, 1, 1, 1],             // length below two
+            &[3, 9, 1, 1, 1, 1, 1, 1], // runs past the header
+            &[2, 3, 5, 1],             // MSS of three bytes
+            &[2, 5, 5, 1, 1, 1, 1, 1], // MSS of five bytes
+            &[1, 1, 1, 3],             // no room for a length
         ];
         for options in lists {
-            assert_eq!(clamped(0x02, options, 536), None, "{options:?}");
+            let behind_a_good_one = [&MSS_1460, options].concat();
+            assert_eq!(clamped(0x02, &behind_a_good_one, 536), None, "{options:?}");
+            assert_eq!(clamped(0x02, options, 1), None, "{options:?}");
         }
     }
 

@@ -383,3 +383,16 @@ fn extension_objects_of_icmpv6_are_not_the_inner_packet() {
         assert_eq!((error.layer, error.offset), (Layer::Rfc4884, 4));
     }
 }
+
+//
+#[test]
+fn bytes_behind_the_inner_packet_are_not_quoted_on() {
+    let padded = [&inner()[..], &[0xee; 6]].concat();
+    let bytes = message_v6(
+        4,
+        [0; 4],
+        &tunnel(IpProtocol::IPV4, &[], &padded),
+        &[0xdd; 5],
+    );
+    assert_eq!(tunnel_quote(&bytes).unwrap().inner_bytes, inner());
+}
