@@ -1,0 +1,693 @@
+//! Reassembly of tunnel packets (RFC 8200 §4.5, RFC 5722, RFC 3168 §5.3).
+//!
+//! Fragments are kept in the worker's slab until the last gap closes; the fragment that closes it
+//! is never stored. A datagram that breaks a rule leaves a tombstone behind until its time is up,
+//! so that what still arrives of it is not taken for a new one (RFC 5722 §4).
+//!
+//! Memory is bounded three times: for the worker, for each B4 and for each datagram. Where memory
+//! is short the newcomer is refused. Evicting an older datagram instead would let whoever sends
+//! the most fragments throw out those of everybody else; refusing leaves a B4 that stays within its
+//! share what it holds, and a flood can only take what is free. The datagram that was refused a
+//! byte is given up as a whole, because nothing will send that fragment again.
+
+use lw4o6_wire::ipv6_ext::ExtWalk;
+use lw4o6_wire::{EcnMix, Instant, Ipv6Header};
+
+use crate::DropReason;
+use crate::config::ReassemblyConfig;
+use crate::quota::{Exceeded, Quota, Usage};
+use crate::slab::{Slab, Stored};
+use crate::timed_map::{Slot, TimedMap};
+
+use self::arrival::{Arrival, First, check_alone};
+
+mod arrival;
+
+#[cfg(test)]
+mod tests;
+
+/// Length of the IPv6 fixed header in bytes.
+const FIXED: usize = 40;
+
+/// Bytes of extension headers that come on top of softwire-path-mru, which counts the fixed header
+/// and what it carries: a Tunnel Encapsulation Limit must not cost a B4 its 1500-byte packets.
+const EXT_ALLOWANCE: usize = 256;
+
+/// Smallest value of softwire-path-mru that is in force: a 1500-byte packet and its header.
+const MIN_PATH_MRU: usize = 1540;
+
+/// Bytes of a first fragment that an ICMPv6 error can quote.
+const QUOTE: usize = 1232;
+
+/// "No piece" in links.
+const NONE: u32 = u32::MAX;
+
+/// What became of a fragment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reassembled {
+    /// It is kept.
+    Held,
+    /// It was the last one missing.
+    Complete {
+        /// Bytes of the packet, which stands in the scratch buffer without its Fragment header.
+        len: usize,
+        /// Fragments that had been held for it.
+        merged: usize,
+    },
+    /// It is dropped.
+    Refused {
+        /// Why.
+        reason: DropReason,
+        /// The ICMPv6 Parameter Problem that answers it.
+        problem: Option<FragmentProblem>,
+        /// Held fragments of the same datagram that are discarded with it.
+        lost: usize,
+    },
+}
+
+/// An ICMPv6 Parameter Problem about a fragment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FragmentProblem {
+    /// ICMPv6 code.
+    pub(crate) code: u8,
+    /// Offset of the offending byte from the start of the IPv6 header.
+    pub(crate) pointer: u32,
+}
+
+/// A datagram whose time is up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Expired<'a> {
+    /// Fragments that had been held.
+    pub(crate) fragments: usize,
+    /// The first 1,232 bytes at most of the fragment at offset 0, as it was received. // R-129
+    pub(crate) first: Option<&'a [u8]>,
+    /// Its source, the B4.
+    pub(crate) src: [u8; 16],
+    /// Its destination, an AFTR address.
+    pub(crate) dst: [u8; 16],
+}
+
+/// Datagrams are told apart by source, destination and identification. // R-127
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    src: [u8; 16],
+    dst: [u8; 16],
+    ident: u32,
+}
+
+/// A datagram under reassembly.
+#[derive(Debug)]
+struct Datagram {
+    state: State,
+    pieces: u32, // list of the held fragments, by offset
+    count: usize,
+    bytes: usize,       // of fragmentable part that are here
+    end: Option<usize>, // length of the fragmentable part, known from the last fragment
+    first: Option<First>,
+    ecn: EcnMix,
+    charged: Usage,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Gathering,
+    /// Given up for this reason; a tombstone.
+    Dead(DropReason),
+}
+
+/// A held fragment.
+#[derive(Debug)]
+struct Piece {
+    next: u32,
+    offset: u32, // in the fragmentable part
+    skip: u32,   // bytes of `stored` before the data; only the one at offset 0 keeps its headers
+    stored: Stored,
+}
+
+/// Why a fragment does not fit those that are held.
+enum Misfit {
+    Duplicate,
+    Overlap,
+}
+
+/// Reassembly of one worker.
+#[derive(Debug)]
+pub(crate) struct Reassembly {
+    datagrams: TimedMap<Key, Datagram>,
+    pieces: Box<[Piece]>,
+    free_piece: u32,
+    quota: Quota,
+    limits: Limits,
+    quote: Box<[u8]>,
+    warned: bool,
+    warnings: u64,
+}
+
+/// The knobs, as they are in force.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    total: Usage,
+    per_b4: Usage,
+    fragments: usize,
+    timeout: core::time::Duration,
+    path_mru: usize,
+}
+
+impl Limits {
+    fn new(config: &ReassemblyConfig, path_mru: u16, capacity: Usage) -> Self {
+        let total = Usage {
+            contexts: config.contexts.clamp(1, capacity.contexts),
+            bytes: config.bytes.min(capacity.bytes),
+            pieces: capacity.pieces,
+        };
+        // A sixteenth of the contexts: about as many as the default share of bytes can fill.
+        let per_b4 = Usage {
+            contexts: (total.contexts / 16).max(8),
+            bytes: config.bytes_per_b4,
+            pieces: total.pieces,
+        };
+        Self {
+            total,
+            per_b4,
+            fragments: config.fragments,
+            timeout: config.timeout,
+            path_mru: usize::from(path_mru).max(MIN_PATH_MRU),
+        }
+    }
+}
+
+impl Reassembly {
+    /// Reassembly within half of `slab` at most. The number of contexts is fixed here.
+    pub(crate) fn new(
+        config: &ReassemblyConfig,
+        path_mru: u16,
+        slab: &Slab,
+        secret: [u8; 16],
+    ) -> Self {
+        let bytes = slab.capacity() / 2;
+        let pieces = (bytes / crate::slab::CHUNK).max(1); // each takes a chunk at least
+        let capacity = Usage {
+            contexts: config.contexts.max(1),
+            bytes,
+            pieces,
+        };
+        let limits = Limits::new(config, path_mru, capacity);
+        let free = (1..=pieces).map(|next| Piece {
+            next: match u32::try_from(next) {
+                Ok(link) if next < pieces => link,
+                _ => NONE,
+            },
+            offset: 0,
+            skip: 0,
+            stored: Stored::EMPTY,
+        });
+        Self {
+            datagrams: TimedMap::new(limits.total.contexts, secret),
+            pieces: free.collect(),
+            free_piece: 0,
+            quota: Quota::new(limits.total, limits.per_b4, secret),
+            limits,
+            quote: vec![0; QUOTE].into_boxed_slice(),
+            warned: false,
+            warnings: 0,
+        }
+    }
+
+    /// Puts other limits in force. Contexts beyond the number at construction are not added.
+    pub(crate) fn reconfigure(&mut self, config: &ReassemblyConfig, path_mru: u16, slab: &Slab) {
+        let capacity = Usage {
+            contexts: self.datagrams.capacity(),
+            bytes: slab.capacity() / 2,
+            pieces: self.pieces.len(),
+        };
+        self.limits = Limits::new(config, path_mru, capacity);
+        let Limits { total, per_b4, .. } = self.limits;
+        self.quota.set_limits(total, per_b4);
+    }
+
+    /// Takes in a fragment. `packet` is the whole IPv6 packet without padding, `walk` ended at its
+    /// Fragment header.
+    ///
+    /// A reassembled packet is written to `scratch` from `start` on.
+    pub(crate) fn push(
+        &mut self,
+        slab: &mut Slab,
+        now: Instant,
+        packet: &[u8],
+        walk: &ExtWalk<'_>,
+        scratch: &mut [u8],
+        start: usize,
+    ) -> Reassembled {
+        let (Some(header), Ok((outer, _))) = (walk.fragment, Ipv6Header::split_quoted(packet))
+        else {
+            return refused(DropReason::Internal, 0);
+        };
+        let arrival = Arrival {
+            packet,
+            header,
+            data: walk.payload,
+            named_at: walk.next_header_at,
+            fragment_at: FIXED + walk.offset,
+        };
+        let key = Key {
+            src: outer.src().octets(),
+            dst: outer.dst().octets(),
+            ident: header.ident,
+        };
+        if let Err(refused) = check_alone(&arrival, walk) {
+            return refused;
+        }
+        if header.is_atomic() {
+            // alone, whatever else carries this identification.
+            let mut alone = Datagram::new(Usage::default());
+            alone.take(&arrival, outer.ecn());
+            return self.complete(slab, alone, &arrival, scratch, start);
+        }
+        let slot = match self.datagrams.find(&key) {
+            Some(slot) => slot,
+            None => match self.open(now, key) {
+                Ok(slot) => slot,
+                Err(reason) => return refused(reason, 0),
+            },
+        };
+        match self.fit(slab, slot, &arrival) {
+            Ok(()) => {}
+            Err(Fit::Alone(reason)) => return refused(reason, 0),
+            Err(Fit::Kill(reason)) => return refused(reason, self.kill(slab, slot, reason)),
+        }
+        let Some(datagram) = self.datagrams.get_mut(slot) else {
+            return refused(DropReason::Internal, 0);
+        };
+        datagram.take(&arrival, outer.ecn());
+        if datagram.end == Some(datagram.bytes) {
+            let Some(datagram) = self.close(slot) else {
+                return refused(DropReason::Internal, 0);
+            };
+            return self.complete(slab, datagram, &arrival, scratch, start);
+        }
+        match self.hold(slab, now, slot, &arrival) {
+            Ok(()) => Reassembled::Held,
+            Err(reason) => refused(reason, self.kill(slab, slot, reason)),
+        }
+    }
+
+    /// Gives up what is older than the timeout. // R-128
+    pub(crate) fn expire(
+        &mut self,
+        slab: &mut Slab,
+        now: Instant,
+        out: &mut impl FnMut(Expired<'_>),
+    ) {
+        while let Some((slot, born)) = self.datagrams.oldest() {
+            if born + self.limits.timeout > now {
+                return;
+            }
+            let Some(key) = self.datagrams.key(slot) else {
+                return;
+            };
+            let Some(datagram) = self.close(slot) else {
+                return;
+            };
+            if datagram.state == State::Gathering {
+                let quoted = self.read_first(slab, &datagram);
+                out(Expired {
+                    fragments: datagram.count,
+                    first: quoted.and_then(|len| self.quote.get(..len)),
+                    src: key.src,
+                    dst: key.dst,
+                });
+            }
+            self.free_pieces(slab, datagram.pieces);
+        }
+    }
+
+    /// When the next datagram's time is up.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        let (_, born) = self.datagrams.oldest()?;
+        Some(born + self.limits.timeout)
+    }
+
+    /// How often memory or contexts came near their end, seven eighths; counted again only after a
+    /// fall below three quarters. // R-139
+    pub(crate) const fn warnings(&self) -> u64 {
+        self.warnings
+    }
+
+    /// Slab memory and contexts in use, tombstones included.
+    pub(crate) const fn usage(&self) -> Usage {
+        self.quota.total()
+    }
+
+    fn open(&mut self, now: Instant, key: Key) -> Result<Slot, DropReason> {
+        let charged = Usage {
+            contexts: 1,
+            ..Usage::default()
+        };
+        //
+        self.quota
+            .charge(now, key.src, charged)
+            .map_err(full_reason)?;
+        let slot = self.datagrams.insert(now, key, Datagram::new(charged));
+        if slot.is_none() {
+            self.quota.release(key.src, charged);
+        }
+        self.watch();
+        slot.ok_or(DropReason::Ipv6ReassemblyFull)
+    }
+
+    /// Takes a datagram out and gives its share back; its pieces are left to the caller.
+    fn close(&mut self, slot: Slot) -> Option<Datagram> {
+        let (key, datagram) = self.datagrams.remove(slot)?;
+        self.quota.release(key.src, datagram.charged);
+        self.watch();
+        Some(datagram)
+    }
+
+    /// Whether the fragment can belong to what is held.
+    fn fit(&self, slab: &Slab, slot: Slot, arrival: &Arrival<'_>) -> Result<(), Fit> {
+        let Some(datagram) = self.datagrams.get(slot) else {
+            return Err(Fit::Alone(DropReason::Internal));
+        };
+        if let State::Dead(reason) = datagram.state {
+            return Err(Fit::Alone(reason)); // also what arrives later
+        }
+        match self.compare(slab, datagram, arrival) {
+            Ok(()) => {}
+            //
+            Err(Misfit::Duplicate) => return Err(Fit::Alone(DropReason::Ipv6FragmentDuplicate)),
+            Err(Misfit::Overlap) => return Err(Fit::Kill(DropReason::Ipv6FragmentOverlap)),
+        }
+        if datagram.count >= self.limits.fragments {
+            return Err(Fit::Kill(DropReason::Ipv6FragmentCount));
+        }
+        if FIXED + arrival.end() > self.limits.path_mru + EXT_ALLOWANCE {
+            return Err(Fit::Kill(DropReason::Ipv6ReassembledTooBig));
+        }
+        Ok(())
+    }
+
+    /// Compares a fragment with those that are held: it has to lie in a gap, and the datagram has
+    /// to end where its one last fragment does.
+    fn compare(
+        &self,
+        slab: &Slab,
+        datagram: &Datagram,
+        arrival: &Arrival<'_>,
+    ) -> Result<(), Misfit> {
+        let (start, end) = (arrival.start(), arrival.end());
+        let mut held_end = 0;
+        let mut at = datagram.pieces;
+        while let Some(piece) = self.pieces.get(at as usize) {
+            let (offset, skip) = (piece.offset as usize, piece.skip as usize);
+            held_end = offset + piece.stored.len().saturating_sub(skip);
+            if start < held_end && offset < end {
+                let last = !arrival.header.more;
+                let same = offset == start
+                    && (datagram.end == Some(held_end)) == last
+                    && slab.equals(&piece.stored, skip, arrival.data);
+                return Err(if same {
+                    Misfit::Duplicate
+                } else {
+                    Misfit::Overlap
+                });
+            }
+            at = piece.next;
+        }
+        // Nothing may lie behind the last fragment, and there is one of those.
+        let behind = match (datagram.end, arrival.header.more) {
+            (Some(known), true) => end > known,
+            (Some(_), false) => true,
+            (None, true) => false,
+            (None, false) => held_end > start,
+        };
+        if behind { Err(Misfit::Overlap) } else { Ok(()) }
+    }
+
+    fn hold(
+        &mut self,
+        slab: &mut Slab,
+        now: Instant,
+        slot: Slot,
+        arrival: &Arrival<'_>,
+    ) -> Result<(), DropReason> {
+        let key = self.datagrams.key(slot).ok_or(DropReason::Internal)?;
+        let (bytes, skip) = if arrival.is_first() {
+            let skip = arrival.packet.len().saturating_sub(arrival.data.len());
+            (arrival.packet, skip) // kept whole, for its headers and for an ICMPv6 error
+        } else {
+            (arrival.data, 0)
+        };
+        let charge = Usage {
+            contexts: 0,
+            bytes: Slab::cost(bytes.len()),
+            pieces: 1,
+        };
+        let charged = self.quota.charge(now, key.src, charge);
+        charged.map_err(full_reason)?;
+        let Some(stored) = slab.store(&[bytes]) else {
+            self.quota.release(key.src, charge);
+            return Err(DropReason::Ipv6ReassemblyFull);
+        };
+        let new = self.free_piece;
+        let (Some(datagram), Some(piece)) = (
+            self.datagrams.get_mut(slot),
+            self.pieces.get_mut(new as usize),
+        ) else {
+            slab.free(stored); // not reached: there are as many pieces as chunks
+            self.quota.release(key.src, charge);
+            return Err(DropReason::Ipv6ReassemblyFull);
+        };
+        self.free_piece = piece.next;
+        piece.offset = arrival.header.offset.into();
+        piece.skip = u32::try_from(skip).unwrap_or(0);
+        piece.stored = stored;
+        datagram.charged.bytes += charge.bytes;
+        datagram.charged.pieces += 1;
+        datagram.count += 1;
+        let head = datagram.pieces;
+        let head = self.link_in(head, new);
+        if let Some(datagram) = self.datagrams.get_mut(slot) {
+            datagram.pieces = head;
+        }
+        self.watch();
+        Ok(())
+    }
+
+    /// Links piece `new` into a list that is sorted by offset; returns the list's head.
+    fn link_in(&mut self, head: u32, new: u32) -> u32 {
+        let offset_of = |at: u32| self.pieces.get(at as usize).map(|piece| piece.offset);
+        let wanted = offset_of(new).unwrap_or(0);
+        let (mut before, mut after) = (NONE, head);
+        while offset_of(after).is_some_and(|offset| offset < wanted) {
+            before = after;
+            after = self.next(after);
+        }
+        if let Some(piece) = self.pieces.get_mut(new as usize) {
+            piece.next = after;
+        }
+        match self.pieces.get_mut(before as usize) {
+            Some(piece) => {
+                piece.next = new;
+                head
+            }
+            None => new,
+        }
+    }
+
+    /// Turns a datagram into a tombstone; returns how many fragments were lost with it.
+    fn kill(&mut self, slab: &mut Slab, slot: Slot, reason: DropReason) -> usize {
+        let key = self.datagrams.key(slot);
+        let (Some(key), Some(datagram)) = (key, self.datagrams.get_mut(slot)) else {
+            return 0;
+        };
+        let lost = core::mem::take(&mut datagram.count);
+        let pieces = core::mem::replace(&mut datagram.pieces, NONE);
+        datagram.state = State::Dead(reason);
+        let freed = Usage {
+            contexts: 0,
+            ..datagram.charged
+        };
+        datagram.charged = Usage {
+            contexts: 1,
+            ..Usage::default()
+        };
+        self.quota.release(key.src, freed);
+        self.free_pieces(slab, pieces);
+        self.watch();
+        lost
+    }
+
+    /// Writes the packet whose last gap `arrival` closed, and gives back what was held of it.
+    fn complete(
+        &mut self,
+        slab: &mut Slab,
+        datagram: Datagram,
+        arrival: &Arrival<'_>,
+        scratch: &mut [u8],
+        start: usize,
+    ) -> Reassembled {
+        let written = self.assemble(slab, &datagram, arrival, scratch, start);
+        self.free_pieces(slab, datagram.pieces);
+        match written {
+            Ok(len) => Reassembled::Complete {
+                len,
+                merged: datagram.count,
+            },
+            Err(reason) => refused(reason, datagram.count),
+        }
+    }
+
+    fn assemble(
+        &self,
+        slab: &Slab,
+        datagram: &Datagram,
+        arrival: &Arrival<'_>,
+        scratch: &mut [u8],
+        start: usize,
+    ) -> Result<usize, DropReason> {
+        let first = datagram.first.ok_or(DropReason::Internal)?;
+        let head_len = first.fragment_at;
+        let payload_len = head_len.saturating_sub(FIXED) + datagram.bytes;
+        // The fragment at offset 0 may have longer headers than the one R-131 was checked on.
+        let payload_field =
+            u16::try_from(payload_len).map_err(|_| DropReason::Ipv6FragmentTooLong)?;
+        let len = FIXED + payload_len;
+        let packet = scratch
+            .get_mut(start..start.saturating_add(len))
+            .ok_or(DropReason::Internal)?;
+        let (head, data) = packet
+            .split_at_mut_checked(head_len)
+            .ok_or(DropReason::Internal)?;
+        if arrival.is_first() {
+            head.copy_from_slice(arrival.packet.get(..head_len).ok_or(DropReason::Internal)?);
+        }
+        let room = data.get_mut(arrival.start()..arrival.end());
+        room.ok_or(DropReason::Internal)?
+            .copy_from_slice(arrival.data);
+        let mut at = datagram.pieces;
+        while let Some(piece) = self.pieces.get(at as usize) {
+            let skip = piece.skip as usize;
+            if piece.offset == 0 {
+                slab.read(&piece.stored, 0, head);
+            }
+            let held = piece.stored.len().saturating_sub(skip);
+            let room = data
+                .get_mut(piece.offset as usize..)
+                .and_then(|room| room.get_mut(..held));
+            slab.read(&piece.stored, skip, room.ok_or(DropReason::Internal)?);
+            at = piece.next;
+        }
+        if let Some(next) = head.get_mut(first.named_at) {
+            *next = first.next.0;
+        }
+        let fixed: &mut [u8; FIXED] = head.first_chunk_mut().ok_or(DropReason::Internal)?;
+        let mut fixed = Ipv6Header::new(fixed);
+        fixed.set_payload_len(payload_field);
+        let ecn = datagram.ecn.result(fixed.ecn());
+        let ecn = ecn.ok_or(DropReason::Ipv6ReassemblyEcn)?;
+        fixed.set_traffic_class(fixed.dscp() << 2 | ecn.bits());
+        self.check_size(packet)?;
+        Ok(len)
+    }
+
+    /// Holds a reassembled packet to softwire-path-mru, extension headers aside.
+    fn check_size(&self, packet: &[u8]) -> Result<(), DropReason> {
+        let ext = match Ipv6Header::split(packet) {
+            // A chain that cannot be walked is the business of the checks that follow.
+            Ok((header, payload)) => {
+                lw4o6_wire::ipv6_ext::walk(header.next_header(), payload).map_or(0, |w| w.offset)
+            }
+            Err(_) => return Err(DropReason::Internal),
+        };
+        if packet.len().saturating_sub(ext) > self.limits.path_mru {
+            return Err(DropReason::Ipv6ReassembledTooBig);
+        }
+        Ok(())
+    }
+
+    /// Copies what an ICMPv6 error may quote of the first fragment; returns how much that is.
+    fn read_first(&mut self, slab: &Slab, datagram: &Datagram) -> Option<usize> {
+        let piece = self.pieces.get(datagram.pieces as usize)?;
+        (piece.offset == 0).then(|| slab.read(&piece.stored, 0, &mut self.quote))
+    }
+
+    fn free_pieces(&mut self, slab: &mut Slab, mut at: u32) {
+        while let Some(piece) = self.pieces.get_mut(at as usize) {
+            slab.free(piece.stored.take());
+            let next = piece.next;
+            piece.next = self.free_piece;
+            self.free_piece = at;
+            at = next;
+        }
+    }
+
+    fn next(&self, at: u32) -> u32 {
+        self.pieces
+            .get(at as usize)
+            .map_or(NONE, |piece| piece.next)
+    }
+
+    /// Notices when resources come near their end. // R-139
+    fn watch(&mut self) {
+        let (used, limit) = (self.quota.total(), self.limits.total);
+        let above = |eighths: usize| {
+            used.bytes > limit.bytes / 8 * eighths || used.contexts * 8 > limit.contexts * eighths
+        };
+        if !self.warned && above(7) {
+            self.warned = true;
+            self.warnings += 1;
+        } else if self.warned && !above(6) {
+            self.warned = false;
+        }
+    }
+}
+
+impl Datagram {
+    fn new(charged: Usage) -> Self {
+        Self {
+            state: State::Gathering,
+            pieces: NONE,
+            count: 0,
+            bytes: 0,
+            end: None,
+            first: None,
+            ecn: EcnMix::default(),
+            charged,
+        }
+    }
+
+    /// Notes what a fragment that fits tells about the datagram.
+    fn take(&mut self, arrival: &Arrival<'_>, ecn: lw4o6_wire::Ecn) {
+        self.bytes += arrival.data.len();
+        self.ecn.add(ecn);
+        if !arrival.header.more {
+            self.end = Some(arrival.end());
+        }
+        if arrival.is_first() {
+            self.first = Some(arrival.first());
+        }
+    }
+}
+
+/// Why a fragment is not taken in.
+enum Fit {
+    /// It alone is dropped.
+    Alone(DropReason),
+    /// It takes its datagram along.
+    Kill(DropReason),
+}
+
+const fn refused(reason: DropReason, lost: usize) -> Reassembled {
+    Reassembled::Refused {
+        reason,
+        problem: None,
+        lost,
+    }
+}
+
+const fn full_reason(exceeded: Exceeded) -> DropReason {
+    match exceeded {
+        Exceeded::Source => DropReason::Ipv6ReassemblyQuota,
+        Exceeded::Total => DropReason::Ipv6ReassemblyFull,
+    }
+}
