@@ -239,6 +239,19 @@ pub enum InsertError {
         /// The replacement.
         seq: Seq,
     },
+    /// A load needs that nothing waits for the store.
+    #[error("{waiting} changes wait for the store, a load can not join them")]
+    Waiting {
+        /// How many.
+        waiting: usize,
+    },
+    /// The packet half has no room, although the limits allow the bindings: it was made for
+    /// fewer, or its readers still use old memory.
+    #[error("the table of the packet path has no room for {softwires} softwires")]
+    NoRoom {
+        /// How many softwires there would be.
+        softwires: usize,
+    },
     /// As many changes wait for the store as may.
     #[error("{max} changes wait for the store")]
     TooManyPending {

@@ -6,15 +6,23 @@ extern crate alloc;
 #[cfg(any(test, feature = "table", feature = "formats"))]
 extern crate std;
 
+pub mod bindings;
+pub mod change;
+pub mod config;
 pub mod entry;
 pub mod error;
 #[cfg(feature = "formats")]
 pub mod formats;
 mod rules;
+pub mod snapshot;
 #[cfg(feature = "table")]
 pub mod table;
 pub mod utc;
 
+pub use bindings::{Bindings, Diff, LoadReport, ReplaceReport};
+pub use change::{Change, Deadline, Event, FailReason, Quarantined, RemoveReason};
+pub use config::{BindingsConfig, Policy, SystemPorts};
 pub use entry::{Binding, Expiry, Origin, SoftwireKey};
 pub use error::{InsertError, LoadError, RemoveError, RenewError, Seq, UpdateError};
+pub use snapshot::{Lapsed, Snapshot, SnapshotError, restore};
 pub use utc::{Clock, Utc, UtcError};

@@ -1,0 +1,452 @@
+//! The commit barrier: what was decided and waits for the store.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use core::net::Ipv4Addr;
+
+use lw4o6_wire::b4_addr::Ipv6Prefix;
+use lw4o6_wire::time::Instant;
+
+use crate::bindings::Bindings;
+use crate::bindings::key::Key;
+use crate::change::{Change, Event, FailReason, RemoveReason};
+use crate::entry::Binding;
+use crate::error::Seq;
+
+/// Decisions in the order of their numbers, and records that wait to become one.
+#[derive(Debug)]
+pub(crate) struct Barrier {
+    next: Seq,
+    max: usize,
+    pending: BTreeMap<Seq, Pending>,
+    /// The softwires that a waiting decision holds, with its number; one decision each.
+    held: BTreeMap<Key, Seq>,
+    /// How many of them are grants.
+    grants: usize,
+    bulk: Option<Bulk>,
+    /// What the store does not know yet and the table already does.
+    records: BTreeMap<Key, Record>,
+    paused_until: Option<Instant>,
+}
+
+/// A decision that waits.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    pub(crate) change: Change,
+    pub(crate) effect: Effect,
+}
+
+/// What happens when a decision is stored.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Effect {
+    /// The table follows; the subscriber's softwire moved by it.
+    Apply { moved: Option<Ipv6Prefix> },
+    /// Nothing, the table is as recorded.
+    Record,
+}
+
+#[derive(Debug)]
+struct Record {
+    change: Change,
+    /// The next number when the record was made: a new table with a higher one knows of it.
+    before: Seq,
+}
+
+/// The replacement of the whole table that waits.
+#[derive(Debug)]
+struct Bulk {
+    seq: Seq,
+    /// Softwires that ended since it was decided.
+    withdrawn: BTreeMap<Key, Binding>,
+}
+
+impl Barrier {
+    /// Nothing waits, up to `max` decisions may.
+    pub(crate) fn new(max: usize) -> Self {
+        Self {
+            next: Seq(1),
+            max,
+            pending: BTreeMap::new(),
+            held: BTreeMap::new(),
+            grants: 0,
+            bulk: None,
+            records: BTreeMap::new(),
+            paused_until: None,
+        }
+    }
+
+    /// How many decisions wait.
+    pub(crate) fn pending(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// How many decisions wait that will change the table.
+    pub(crate) fn undecided(&self) -> usize {
+        self.held.len() + usize::from(self.bulk.is_some())
+    }
+
+    /// How many records wait to become a decision.
+    pub(crate) fn records(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Whether no more decisions may wait.
+    pub(crate) fn is_full(&self) -> bool {
+        self.pending.len() >= self.max
+    }
+
+    /// How many grants wait.
+    pub(crate) fn grant_count(&self) -> usize {
+        self.grants
+    }
+
+    /// Number of the replacement of the table that waits.
+    pub(crate) fn bulk(&self) -> Option<Seq> {
+        self.bulk.as_ref().map(|bulk| bulk.seq)
+    }
+
+    /// The decision with this number.
+    pub(crate) fn get(&self, seq: Seq) -> Option<&Change> {
+        self.pending.get(&seq).map(|pending| &pending.change)
+    }
+
+    /// The decision about this softwire that waits.
+    pub(crate) fn waiting_for(&self, key: Key) -> Option<(Seq, &Change)> {
+        let seq = *self.held.get(&key)?;
+        Some((seq, self.get(seq)?))
+    }
+
+    /// A softwire on this address that a waiting decision holds.
+    pub(crate) fn held_on(&self, ipv4: Ipv4Addr) -> Option<Key> {
+        self.held.range(Key::on(ipv4)).next().map(|(key, _)| *key)
+    }
+
+    /// The bindings on this address that are decided and not yet granted.
+    pub(crate) fn grants_on(&self, ipv4: Ipv4Addr) -> impl Iterator<Item = &Binding> {
+        self.held
+            .range(Key::on(ipv4))
+            .filter_map(|(_, seq)| granted(self.get(*seq)?))
+    }
+
+    /// All bindings that are decided and not yet granted.
+    pub(crate) fn grants(&self) -> impl Iterator<Item = &Binding> {
+        self.pending.values().filter_map(|p| granted(&p.change))
+    }
+
+    /// What the softwires will be when all decisions are stored, for those that differ.
+    pub(crate) fn outcomes(&self) -> impl Iterator<Item = (Key, &Binding)> {
+        self.held.iter().filter_map(|(key, seq)| {
+            let binding = match self.get(*seq)? {
+                Change::Added(new) | Change::Replaced { new, .. } | Change::Renewed(new) => new,
+                Change::Removed { .. }
+                | Change::Quarantined(_)
+                | Change::QuarantineEnded(_)
+                | Change::BulkReplaced { .. } => return None,
+            };
+            Some((*key, binding))
+        })
+    }
+
+    /// When records are offered again, where that has to wait.
+    pub(crate) fn record_again(&self) -> Option<Instant> {
+        self.paused_until.filter(|_| !self.records.is_empty())
+    }
+
+    /// Remembers that the store has to learn this about the softwire; the newest word holds.
+    pub(crate) fn record_later(&mut self, key: Key, change: Change) {
+        let before = self.next;
+        self.records.insert(key, Record { change, before });
+    }
+
+    /// Drops the record of a softwire, because a newer one follows.
+    pub(crate) fn forget_record(&mut self, key: Key) {
+        self.records.remove(&key);
+    }
+
+    /// Takes the ended binding out of the table that waits, if that would bring it back.
+    pub(crate) fn withdraw_from_bulk(&mut self, key: Key, binding: &Binding) {
+        if let Some(bulk) = &mut self.bulk {
+            bulk.withdrawn.insert(key, *binding);
+        }
+    }
+
+    fn push(&mut self, change: Change, effect: Effect) -> Seq {
+        let seq = self.next;
+        self.next = Seq(seq.0 + 1);
+        if let (Effect::Apply { .. }, Some(key)) = (effect, softwire(&change)) {
+            self.held.insert(key, seq);
+            self.grants += usize::from(granted(&change).is_some());
+        }
+        if let (Effect::Apply { .. }, Change::BulkReplaced { .. }) = (effect, &change) {
+            let withdrawn = BTreeMap::new();
+            self.bulk = Some(Bulk { seq, withdrawn });
+        }
+        self.pending.insert(seq, Pending { change, effect });
+        seq
+    }
+
+    /// Takes the decision out that waits for this softwire.
+    fn take(&mut self, key: Key) -> Option<(Seq, Pending)> {
+        let seq = *self.held.get(&key)?;
+        let pending = self.pending.remove(&seq)?;
+        self.release(&pending);
+        Some((seq, pending))
+    }
+
+    /// Takes out the oldest decision up to `seq`.
+    fn pop_through(&mut self, seq: Seq) -> Option<(Seq, Pending)> {
+        let first = *self.pending.first_key_value()?.0;
+        if first > seq {
+            return None;
+        }
+        let pending = self.pending.remove(&first)?;
+        self.release(&pending);
+        Some((first, pending))
+    }
+
+    fn release(&mut self, pending: &Pending) {
+        if let (Effect::Apply { .. }, Some(key)) = (pending.effect, softwire(&pending.change)) {
+            self.held.remove(&key);
+            self.grants -= usize::from(granted(&pending.change).is_some());
+        }
+    }
+
+    /// Takes a record out that may become a decision now.
+    fn next_record(&mut self, now: Instant) -> Option<Change> {
+        if self.paused_until.is_some_and(|until| until > now) {
+            return None;
+        }
+        self.paused_until = None;
+        if self.bulk.is_some() || self.is_full() {
+            return None;
+        }
+        self.records.pop_first().map(|(_, record)| record.change)
+    }
+
+    /// Ends the wait of the replacement; returns what ended meanwhile. Once the new table is
+    /// stored, the records made before it have no meaning any more.
+    pub(crate) fn end_bulk(&mut self, stored: bool) -> BTreeMap<Key, Binding> {
+        let Some(bulk) = self.bulk.take() else {
+            return BTreeMap::new();
+        };
+        if stored {
+            self.records.retain(|_, record| record.before > bulk.seq);
+        }
+        bulk.withdrawn
+    }
+}
+
+/// The binding that a decision grants.
+fn granted(change: &Change) -> Option<&Binding> {
+    match change {
+        Change::Added(binding) => Some(binding),
+        Change::Replaced { .. }
+        | Change::Renewed(_)
+        | Change::Removed { .. }
+        | Change::Quarantined(_)
+        | Change::QuarantineEnded(_)
+        | Change::BulkReplaced { .. } => None,
+    }
+}
+
+/// The binding that a decision or record is about, as the store may know it.
+fn subject(change: &Change) -> Option<&Binding> {
+    match change {
+        Change::Added(binding)
+        | Change::Replaced { new: binding, .. }
+        | Change::Renewed(binding)
+        | Change::Removed { binding, .. } => Some(binding),
+        Change::Quarantined(_) | Change::QuarantineEnded(_) | Change::BulkReplaced { .. } => None,
+    }
+}
+
+fn softwire(change: &Change) -> Option<Key> {
+    subject(change).map(|binding| Key::of(&binding.key()))
+}
+
+impl Bindings {
+    /// Everything up to and with `seq` is stored: grants take effect, in order.
+    pub fn handle_persisted(&mut self, now: Instant, seq: Seq) {
+        self.handle_timeout(now);
+        while let Some((seq, pending)) = self.barrier.pop_through(seq) {
+            self.commit(seq, pending);
+        }
+        self.pump();
+    }
+
+    /// `seq` could not be stored: it and every later decision come to nothing. Those before it
+    /// go on waiting.
+    ///
+    /// What the table has already lost stays lost, and what the store may hold of the failed
+    /// decisions is put right: both are offered as new records, after a pause. A store must
+    /// write a [`Change::BulkReplaced`] as a whole or not at all.
+    pub fn handle_persist_failed(&mut self, now: Instant, seq: Seq) {
+        self.handle_timeout(now);
+        let failed = self.barrier.pending.split_off(&seq);
+        for pending in failed.values() {
+            self.barrier.release(pending);
+        }
+        for (seq, pending) in failed {
+            let change = pending.change.clone();
+            self.fail(seq, pending, FailReason::NotStored);
+            self.restate(&change);
+        }
+        self.barrier.paused_until = Some(self.now + self.config.record_again);
+    }
+
+    /// Confirms everything that waits, as an owner without a store does after each call. Returns
+    /// how many decisions that were.
+    pub fn pump_null_store(&mut self, now: Instant) -> usize {
+        let mut confirmed = 0;
+        while let Some((last, _)) = self.barrier.pending.last_key_value() {
+            let last = *last;
+            confirmed += self.barrier.pending();
+            self.handle_persisted(now, last);
+        }
+        confirmed
+    }
+
+    /// Gives a decision its number and hands it to the owner.
+    pub(super) fn decide(&mut self, change: Change, effect: Effect) -> Seq {
+        if let Effect::Apply {
+            moved: Some(subscriber),
+        } = effect
+        {
+            self.subscribers.moved(self.now, subscriber);
+        }
+        let seq = self.barrier.push(change.clone(), effect);
+        self.stream.push(Event::Persist { seq, change });
+        seq
+    }
+
+    /// Turns records into decisions, as many as may wait.
+    pub(super) fn pump(&mut self) {
+        while let Some(change) = self.barrier.next_record(self.now) {
+            self.decide(change, Effect::Record);
+        }
+    }
+
+    /// Turns the records on one address into decisions, so that a grant on it comes after them.
+    pub(super) fn record_first(&mut self, ipv4: Ipv4Addr) {
+        let on = Key::on(ipv4);
+        let keys: BTreeSet<Key> = self.barrier.records.range(on).map(|(k, _)| *k).collect();
+        for key in keys {
+            if let Some(record) = self.barrier.records.remove(&key) {
+                self.decide(record.change, Effect::Record);
+            }
+        }
+    }
+
+    /// Fails the decision that waits for the softwire; the binding, where that was a grant.
+    pub(super) fn withdraw(&mut self, key: Key, why: FailReason) -> Option<Binding> {
+        let (seq, pending) = self.barrier.take(key)?;
+        let binding = granted(&pending.change).copied();
+        self.fail(seq, pending, why);
+        binding
+    }
+
+    /// Gives up what a decision held and tells the owner.
+    fn fail(&mut self, seq: Seq, pending: Pending, why: FailReason) {
+        let Pending { change, effect } = pending;
+        if let Effect::Apply { moved } = effect {
+            self.unhold(&change);
+            if let Some(subscriber) = moved {
+                self.subscribers.not_moved(subscriber);
+            }
+        }
+        self.stream.push(Event::Failed { seq, change, why });
+    }
+
+    /// Makes a record of what the softwire of a failed decision really is.
+    fn restate(&mut self, failed: &Change) {
+        let Some(stored) = subject(failed).copied() else {
+            return;
+        };
+        let key = Key::of(&stored.key());
+        let truth = match (self.entries.get(&key), failed) {
+            (Some(current), _) => Change::Replaced {
+                old: stored,
+                new: *current,
+            },
+            (None, Change::Removed { .. }) => failed.clone(),
+            (None, _) => Change::Removed {
+                binding: stored,
+                reason: RemoveReason::NotGranted,
+            },
+        };
+        self.barrier.record_later(key, truth);
+    }
+
+    fn commit(&mut self, seq: Seq, pending: Pending) {
+        let took_effect = match (pending.effect, &pending.change) {
+            (Effect::Record, _) => true,
+            (Effect::Apply { .. }, Change::Added(binding)) => self.commit_added(*binding),
+            (Effect::Apply { .. }, Change::Replaced { new, .. }) => self.commit_replaced(*new),
+            (Effect::Apply { .. }, Change::Renewed(renewed)) => self.commit_renewed(*renewed),
+            (Effect::Apply { .. }, Change::BulkReplaced { version, bindings }) => {
+                self.commit_bulk(*version, bindings)
+            }
+            (
+                Effect::Apply { .. },
+                Change::Removed { .. } | Change::Quarantined(_) | Change::QuarantineEnded(_),
+            ) => true,
+        };
+        if took_effect {
+            self.stream.push(Event::Committed { seq });
+        } else {
+            let change = pending.change.clone();
+            self.fail(seq, pending, FailReason::NoRoom);
+            self.restate(&change);
+        }
+    }
+
+    fn commit_added(&mut self, binding: Binding) -> bool {
+        let key = Key::of(&binding.key());
+        if !self.write(&binding) {
+            return false;
+        }
+        self.entries.insert(key, binding);
+        self.index(key, &binding);
+        self.version += 1;
+        self.end_quarantine(key);
+        self.stream.changed(self.now, Change::Added(binding));
+        true
+    }
+
+    fn commit_replaced(&mut self, new: Binding) -> bool {
+        let key = Key::of(&new.key());
+        let Some(old) = self.entries.get(&key).copied() else {
+            return false;
+        };
+        if !self.write(&new) {
+            return false;
+        }
+        self.entries.insert(key, new);
+        self.unindex(key, &old);
+        self.index(key, &new);
+        self.aftrs.sub(old.aftr);
+        self.uncount(&old);
+        self.count(&new);
+        self.version += 1;
+        let change = Change::Replaced { old, new };
+        self.stream.changed(self.now, change);
+        true
+    }
+
+    fn commit_renewed(&mut self, renewed: Binding) -> bool {
+        let key = Key::of(&renewed.key());
+        let Some(old) = self.entries.insert(key, renewed) else {
+            self.entries.remove(&key);
+            return false;
+        };
+        self.unindex(key, &old);
+        self.index(key, &renewed);
+        self.version += 1;
+        self.stream.changed(self.now, Change::Renewed(renewed));
+        true
+    }
+
+    fn write(&mut self, binding: &Binding) -> bool {
+        let number = self.aftrs.number(binding.aftr);
+        number.is_some_and(|number| self.sink.insert(binding, number))
+    }
+}
