@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use lw4o6_wire::checksum::Sum;
+use lw4o6_wire::checksum::{Sum, Update};
 use lw4o6_wire::icmpv4::{self, Icmpv4ErrorKind, Icmpv4Header, Icmpv4Type};
 use lw4o6_wire::icmpv6::{self, Icmpv6ErrorKind, Icmpv6Header, UnreachableCode};
 use lw4o6_wire::l4::{self, Ports};
@@ -245,7 +245,10 @@ proptest! {
         let sum = checksum::checksum(&message);
         message[2..4].copy_from_slice(&sum.to_be_bytes());
         let before = message.clone();
-        Icmpv4Header::from_mut(&mut message).unwrap().set_ident(ident);
+        let mut header = Icmpv4Header::from_mut(&mut message).unwrap();
+        let sum = Update::new(header.checksum()).u16(header.ident(), ident).finish();
+        header.set_ident(ident);
+        header.set_checksum(sum);
         prop_assert!(icmpv4::verify(&message));
         prop_assert_eq!(&message[..2], &before[..2]);
         prop_assert_eq!(&message[6..], &before[6..]);

@@ -1,6 +1,6 @@
 //! ICMPv4 errors verify, carry what they were asked to, and edits keep a checksum valid.
 
-use lw4o6_wire::checksum::Sum;
+use lw4o6_wire::checksum::{Sum, Update};
 use lw4o6_wire::icmpv4::{
     Icmpv4Class, Icmpv4ErrorKind, Icmpv4Header, Icmpv4Type, MAX_QUOTE, error_header, quote_of,
     verify,
@@ -64,7 +64,9 @@ fn edits(message: &[u8], ident: u16) {
         return; // the one case where an update and a full sum differ
     }
     if let Some(mut header) = Icmpv4Header::from_mut(&mut edited) {
+        let checksum = Update::new(header.checksum()).u16(header.ident(), ident);
         header.set_ident(ident);
+        header.set_checksum(checksum.finish());
         assert_eq!(header.ident(), ident);
     }
     let nothing = |bytes: &[u8]| {
