@@ -171,8 +171,11 @@ fn an_unspecified_source_needs_a_solicited_node_destination_and_no_address_optio
         Ok(bare)
     );
 
-    let bytes = solicit_bytes(&bare, unspecified, AFTR);
-    assert!(NeighborSolicit::parse(unspecified, AFTR, 255, &bytes).is_err());
+    for elsewhere in [AFTR, ALL_NODES] {
+        let bytes = solicit_bytes(&bare, unspecified, elsewhere);
+        let (offset, _) = refused_solicit(&bytes, unspecified, elsewhere);
+        assert_eq!(offset, 8, "{elsewhere}");
+    }
 
     let bytes = solicit_bytes(&SOLICIT, unspecified, dst);
     assert!(NeighborSolicit::parse(unspecified, dst, 255, &bytes).is_err());
@@ -211,6 +214,17 @@ fn unknown_options_and_reserved_bits_are_ignored() {
     let bytes = solicit_bytes(&SOLICIT, ROUTER_LL, AFTR);
     let bytes = altered(&bytes, 24, &nonce, ROUTER_LL, AFTR);
     let bytes = altered(&bytes, 4, &[0xff; 4], ROUTER_LL, AFTR);
+    assert_eq!(
+        NeighborSolicit::parse(ROUTER_LL, AFTR, 255, &bytes),
+        Ok(SOLICIT)
+    );
+}
+
+#[test]
+fn of_two_address_options_the_first_counts() {
+    let bytes = solicit_bytes(&SOLICIT, ROUTER_LL, AFTR);
+    let second = [1, 1, 2, 0, 0, 0, 0, 9];
+    let bytes = altered(&bytes, 32, &second, ROUTER_LL, AFTR);
     assert_eq!(
         NeighborSolicit::parse(ROUTER_LL, AFTR, 255, &bytes),
         Ok(SOLICIT)
