@@ -8,10 +8,13 @@
 //! Nothing here reads a clock: expiry times are UTC in the text and monotonic in the table, and
 //! the caller hands over the pair that ties the two together.
 
+pub mod csv;
 mod error;
 mod imported;
 pub mod json;
 pub mod snabb;
+#[cfg(test)]
+mod strategies;
 
 pub use error::{ImportError, ImportErrorKind, Place};
 pub use imported::{ImportedBinding, Source};

@@ -40,6 +40,7 @@ use std::string::String;
 use std::vec::Vec;
 
 pub use read::import;
+pub(super) use table::address_or_prefix;
 pub use write::{Layout, export};
 
 use crate::formats::{ImportedBinding, Place};

@@ -218,7 +218,7 @@ impl Object for BindingEntry {
 }
 
 /// A prefix that is an address becomes that address.
-pub(crate) fn address_or_prefix(text: &str) -> Option<Ipv6Prefix> {
+pub(in crate::formats) fn address_or_prefix(text: &str) -> Option<Ipv6Prefix> {
     if text.contains('/') {
         return text.parse().ok();
     }

@@ -2,15 +2,16 @@ use std::collections::BTreeSet;
 use std::string::ToString;
 use std::vec;
 
-use lw4o6_wire::{Instant, Ipv6Prefix, PortParams};
-use proptest::collection::{btree_map, vec as many};
+use lw4o6_wire::{Instant, PortParams};
+use proptest::collection::btree_map;
 use proptest::option;
 use proptest::prelude::*;
 
 use super::*;
 use crate::formats::Source;
+use crate::formats::strategies::bindings;
 use crate::utc::{Clock, Utc};
-use crate::{Binding, Expiry, Origin};
+use crate::{Expiry, Origin};
 
 const CLOCK: Clock = Clock {
     instant: Instant::from_secs(1000),
@@ -572,33 +573,6 @@ fn no_prefix_is_accepted_and_none_panics() {
     }
 }
 
-fn ports() -> impl Strategy<Value = PortParams> {
-    (0_u8..=16, 0_u8..=16, any::<u16>()).prop_map(|(offset, len, psid)| {
-        let len = len.min(16 - offset);
-        let fits = u32::from(psid) & ((1 << len) - 1);
-        PortParams::new(offset, len, u16::try_from(fits).unwrap()).unwrap()
-    })
-}
-
-/// Any binding; few B4s, so that some hold several softwires.
-fn binding() -> impl Strategy<Value = Binding> {
-    let b4 = (
-        0_u128..8,
-        prop_oneof![Just(128_u8), Just(56), Just(64), 0_u8..=128],
-    );
-    let lease = (0..Origin::ALL.len(), option::of(0_u64..1 << 50));
-    (b4, any::<u32>(), ports(), any::<u128>(), lease).prop_map(
-        |((b4, len), ipv4, ports, aftr, (origin, expires))| {
-            let addr = Ipv6Addr::from_bits(0x2001_0db8 << 96 | b4 << 72 | b4);
-            let prefix = Ipv6Prefix::new(addr, len).unwrap();
-            let expiry = expires.map_or(Expiry::Never, |at| Expiry::At(Instant::from_micros(at)));
-            Binding::from_prefix(prefix, ipv4.into(), ports, Ipv6Addr::from_bits(aftr))
-                .with_origin(Origin::ALL[origin])
-                .with_expiry(expiry)
-        },
-    )
-}
-
 fn policy() -> impl Strategy<Value = IcmpPolicy> {
     let rates = (option::of(any::<u32>()), option::of(any::<u32>()));
     (any::<[bool; 3]>(), rates).prop_map(|([a, b, c], (v4, v6))| IcmpPolicy {
@@ -615,7 +589,7 @@ fn any_instance(name: String) -> impl Strategy<Value = Instance> {
     let sizes = (1..=u32::MAX, any::<u16>(), any::<u16>());
     let version = option::of((any::<u64>(), option::of(0..Utc::MAX.as_micros())));
     let rest = (version, 0..3_usize, policy(), option::of(any::<u128>()));
-    (sizes, rest, many(binding(), 0..12)).prop_map(
+    (sizes, rest, bindings()).prop_map(
         move |((max, mtu, mru), (version, hairpin, icmp_policy, aftr), mut bindings)| {
             bindings.sort_by_key(|b| (b.prefix(), b.key()));
             bindings.dedup_by_key(|b| (b.prefix(), b.key()));
