@@ -23,14 +23,19 @@
 mod lex;
 mod member;
 mod read;
+mod write;
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::string::String;
 use std::vec::Vec;
 
 use lw4o6_wire::ethernet::MacAddr;
+use lw4o6_wire::{PortParams, PortParamsError};
 
-use crate::formats::ImportError;
+pub use write::export;
+
+use crate::Binding;
+use crate::formats::{ImportError, ImportedBinding, Source};
 
 /// Name of the schema whose leaves and defaults are read.
 pub const SCHEMA: &str = "snabb-softwire-v3";
@@ -208,8 +213,9 @@ pub enum SnabbWarning {
         /// `reserved-ports-bit-count`.
         bits: u8,
     },
-    /// The PSID does not fit its length, so no packet can ever match. Snabb's own
-    /// `generate-configuration` counts PSIDs from 1 and makes one such softwire per address.
+    /// The PSID does not fit its length, so no packet can ever match (but for the case of
+    /// [`SnabbSoftwire::serves`]). Snabb's own `generate-configuration` counts PSIDs from 1 and
+    /// makes one such softwire per address.
     PsidTooLarge {
         /// Line of the softwire.
         line: u32,
@@ -259,6 +265,44 @@ impl SnabbConfig {
 }
 
 impl SnabbSoftwire {
+    /// The port set with `reserved_bits` as PSID offset: it takes the PSID from the same bits of
+    /// the port, but is the set that Snabb serves only for 0 and 8 reserved bits (R-267, see the
+    /// [module](self)).
+    ///
+    /// # Errors
+    ///
+    /// Where the PSID does not fit its length.
+    pub const fn ports(&self) -> Result<PortParams, PortParamsError> {
+        PortParams::new(self.reserved_bits, self.psid_length, self.psid)
+    }
+
+    /// Whether Snabb, running this softwire, takes `port` for one of its ports: what converted
+    /// tables can be compared with. Snabb gives reserved ports the PSID 2^length, so that a
+    /// softwire with just that PSID holds them.
+    #[must_use]
+    pub const fn serves(&self, port: u16) -> bool {
+        let shift = 16 - self.psid_length - self.reserved_bits;
+        let (port, sets) = (port as u32, 1_u32 << self.psid_length);
+        let reserved = self.reserved_bits > 0 && port >> self.reserved_bits == 0;
+        let psid = if reserved {
+            sets
+        } else {
+            port >> shift & (sets - 1)
+        };
+        psid == self.psid as u32
+    }
+
+    /// The softwire as a static binding with the port set of [`ports`](Self::ports).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ports`](Self::ports).
+    pub fn binding(&self) -> Result<ImportedBinding, PortParamsError> {
+        let binding = Binding::new(self.b4, self.ipv4, self.ports()?, self.aftr);
+        let source = Source::Line(self.line);
+        Ok(ImportedBinding { binding, source })
+    }
+
     fn reserved_ports(&self) -> Option<SnabbWarning> {
         (self.reserved_bits > 0).then_some(SnabbWarning::ReservedBits {
             line: self.line,

@@ -6,7 +6,10 @@ use std::path::PathBuf;
 use std::string::{String, ToString};
 use std::vec::Vec;
 
+use proptest::prelude::*;
+
 use super::*;
+use crate::formats::strategies::bindings;
 use crate::formats::{ImportErrorKind, Place};
 
 const SMALL: &str = r#"
@@ -398,5 +401,96 @@ fn snabbs_own_configurations_are_read() {
             tagged.map(|t| t.value),
             (name == "vlan.conf").then_some(1638)
         );
+    }
+}
+
+#[test]
+fn a_table_that_is_written_is_read_again() {
+    // R-267
+    let text = b"softwire-config {\n  binding-table {\n    softwire {\n      ipv4 192.0.2.1;\n      \
+        psid 3;\n      b4-ipv6 2001:db8::1;\n      br-address 2001:db8::af;\n      port-set {\n        \
+        psid-length 6;\n        reserved-ports-bit-count 4;\n      }\n    }\n  }\n}\n";
+    let config = SnabbConfig::parse(text).unwrap();
+    let binding = config.softwires[0].binding().unwrap();
+    assert_eq!(binding.source, Source::Line(3));
+    let mut out = Vec::new();
+    let reserved = export(&mut out, [&binding.binding]).unwrap();
+    assert_eq!(out, text);
+    assert_eq!(reserved, [binding.binding.key()]);
+}
+
+/// A softwire with the port parameters given.
+fn with_ports(reserved_bits: u8, psid_length: u8, psid: u16) -> SnabbSoftwire {
+    SnabbSoftwire {
+        line: 1,
+        ipv4: Ipv4Addr::new(192, 0, 2, 1),
+        psid,
+        b4: Ipv6Addr::LOCALHOST,
+        aftr: Ipv6Addr::LOCALHOST,
+        psid_length,
+        reserved_bits,
+    }
+}
+
+#[test]
+fn reserved_bits_are_an_offset_only_at_zero_and_eight() {
+    // R-267
+    for bits in 0..=16_u8 {
+        let (mut only_snabb, mut only_rfc) = (0, 0);
+        for psid in 0..4 {
+            let length = 2.min(16 - bits);
+            let softwire = with_ports(bits, length, psid % (1 << length));
+            let ports = softwire.ports().unwrap();
+            for port in 0..=u16::MAX {
+                let (snabb, rfc) = (softwire.serves(port), ports.contains(port));
+                only_snabb += u32::from(snabb && !rfc);
+                only_rfc += u32::from(rfc && !snabb);
+            }
+        }
+        assert_eq!(only_snabb > 0, (1..8).contains(&bits), "{bits}");
+        assert_eq!(only_rfc > 0, bits > 8, "{bits}");
+    }
+}
+
+#[test]
+fn four_reserved_bits_leave_snabb_the_ports_from_16_on() {
+    // R-267: peers/snabb.md 7.1 row 19.
+    let softwire = with_ports(4, 6, 0);
+    let ports = softwire.ports().unwrap();
+    assert!(!softwire.serves(15) && softwire.serves(16) && !ports.contains(16));
+    assert!(softwire.serves(4096) && ports.contains(4096));
+}
+
+#[test]
+fn a_psid_that_is_too_large_serves_no_port_that_is_not_reserved() {
+    let softwire = with_ports(0, 6, 64);
+    assert!((0..=u16::MAX).all(|port| !softwire.serves(port)));
+    assert!(softwire.ports().is_err() && softwire.binding().is_err());
+    let softwire = with_ports(10, 6, 64);
+    assert!((0..=u16::MAX).all(|port| softwire.serves(port) == (port < 1024)));
+}
+
+proptest! {
+    #[test]
+    fn reading_gives_back_what_was_written(written in bindings()) {
+        let mut out = Vec::new();
+        let reserved = export(&mut out, &written).unwrap();
+        let config = SnabbConfig::parse(&out).unwrap();
+        let read: Vec<_> = config.softwires.iter().map(|s| s.binding().unwrap().binding).collect();
+        let static_ones = written.iter().map(|b| Binding::new(b.b4, b.ipv4, b.ports, b.aftr));
+        prop_assert_eq!(read, static_ones.collect::<Vec<_>>());
+        prop_assert_eq!(reserved.len(), config.warnings().count());
+    }
+
+    #[test]
+    fn one_changed_byte_never_panics(at in 0..SMALL.len(), byte: u8) {
+        let mut text = SMALL.as_bytes().to_vec();
+        text[at] = byte;
+        let _ = SnabbConfig::parse(&text);
+    }
+
+    #[test]
+    fn no_text_panics(text in "softwire-config \\{[a-z {};\"'+/*\\\\\n]{0,60}") {
+        let _ = SnabbConfig::parse(text.as_bytes());
     }
 }
