@@ -1,0 +1,8 @@
+//! The comparison of the engine with the model.
+
+pub mod build;
+pub mod bytes;
+pub mod check;
+pub mod ops;
+pub mod run;
+pub mod world;
