@@ -134,6 +134,14 @@ impl Generation {
             .map(|_| at)
     }
 
+    /// The run of an ordered list that an address lies in.
+    pub(super) fn run_in(runs: &[Run], ipv4: u32) -> Option<&Run> {
+        let at = runs
+            .partition_point(|run| run.range.first <= ipv4)
+            .checked_sub(1)?;
+        runs.get(at).filter(|run| run.range.contains(ipv4))
+    }
+
     pub(super) fn range(&self, run: Option<usize>) -> Option<Range> {
         Some(self.runs.get(run?)?.range)
     }

@@ -131,6 +131,13 @@ impl TableWriter {
         if self.generation.used(index) < half && buckets.vacancy(self.arena, hash).is_some() {
             return Ok(());
         }
+        if index == Index::Hashed && self.promote() {
+            // The key itself may be dense now; if not, the index was made with room to spare.
+            let buckets = self.generation.buckets(index);
+            if buckets.vacancy(self.arena, hash).is_some() {
+                return Ok(());
+            }
+        }
         self.grow(index, hash)
     }
 

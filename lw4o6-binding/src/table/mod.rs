@@ -57,10 +57,14 @@ mod line;
 mod plan;
 mod reader;
 mod reload;
+mod resize;
 mod slab;
 mod sync;
 mod writer;
 
+#[cfg(loom)]
+#[cfg(test)]
+mod loom_tests;
 #[cfg(not(loom))]
 #[cfg(test)]
 mod tests;

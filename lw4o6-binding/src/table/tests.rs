@@ -5,7 +5,9 @@ use alloc::vec::Vec;
 
 use super::*;
 
+mod concurrent;
 mod model;
+mod resize;
 
 pub(super) fn arena(config: &TableConfig) -> &'static [AtomicU64] {
     // Old content must not matter.

@@ -34,6 +34,8 @@ pub struct TableWriter {
     pub(super) version: u32,
     /// The generation is not published yet.
     pub(super) building: bool,
+    /// Bindings of a range stand in two places.
+    pub(super) moving: bool,
     pub(super) generation: Generation,
 }
 
@@ -110,6 +112,7 @@ impl TableWriter {
             epoch: FIRST,
             version: 0,
             building: true,
+            moving: false,
             generation: Generation::default(),
         };
         for word in epoch::words(arena, config.readers) {
@@ -203,6 +206,9 @@ impl TableWriter {
         }
         self.generation.live -= 1;
         self.count(place, -1);
+        if place.dense.is_some() {
+            self.demote_if_sparse(place.run);
+        }
         true
     }
 
@@ -458,7 +464,7 @@ impl TableWriter {
     }
 
     /// Writes a reserved line and names it in the reserved word.
-    fn add_hashed(&mut self, key: Key, image: &Image) {
+    pub(super) fn add_hashed(&mut self, key: Key, image: &Image) {
         let (hash, print) = self.secrets.key(key.ipv4, key.psid);
         let word = self.generation.directory.hashed.vacancy(self.arena, hash);
         let number = self.generation.slab.take(self.arena);
@@ -473,7 +479,7 @@ impl TableWriter {
         }
     }
 
-    fn write(&self, number: u32, image: &Image) {
+    pub(super) fn write(&self, number: u32, image: &Image) {
         if let Some(words) = self.arena.line(number) {
             line::write(words, number, self.in_flight, image);
         }
