@@ -9,6 +9,10 @@
 //! the most fragments throw out those of everybody else; refusing leaves a B4 that stays within its
 //! share what it holds, and a flood can only take what is free. The datagram that was refused a
 //! byte is given up as a whole, because nothing will send that fragment again.
+//!
+//! A share by address is no bound to a subscriber who has a prefix to invent addresses from. Once
+//! half of the memory is in use, [`Reassembly::is_tight`] says so, and the packet path then lets
+//! only fragments in whose source has a binding: of those, one subscriber has few.
 
 use lw4o6_wire::ipv6_ext::ExtWalk;
 use lw4o6_wire::{EcnMix, Instant, Ipv6Header};
@@ -333,6 +337,12 @@ impl Reassembly {
         self.warnings
     }
 
+    /// Whether half of the memory or of the contexts is in use, so that fragments from sources
+    /// without a binding should be dropped as `Ipv6ReassemblyFull` instead of coming here.
+    pub(crate) fn is_tight(&self) -> bool {
+        self.above(4)
+    }
+
     /// Slab memory and contexts in use, tombstones included.
     pub(crate) const fn usage(&self) -> Usage {
         self.quota.total()
@@ -627,16 +637,18 @@ impl Reassembly {
             .map_or(NONE, |piece| piece.next)
     }
 
+    /// Whether more than so many eighths of memory or contexts are in use.
+    fn above(&self, eighths: usize) -> bool {
+        let (used, limit) = (self.quota.total(), self.limits.total);
+        used.bytes > limit.bytes / 8 * eighths || used.contexts * 8 > limit.contexts * eighths
+    }
+
     /// Notices when resources come near their end. // R-139
     fn watch(&mut self) {
-        let (used, limit) = (self.quota.total(), self.limits.total);
-        let above = |eighths: usize| {
-            used.bytes > limit.bytes / 8 * eighths || used.contexts * 8 > limit.contexts * eighths
-        };
-        if !self.warned && above(7) {
+        if !self.warned && self.above(7) {
             self.warned = true;
             self.warnings += 1;
-        } else if self.warned && !above(6) {
+        } else if self.warned && !self.above(6) {
             self.warned = false;
         }
     }

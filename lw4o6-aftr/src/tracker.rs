@@ -7,10 +7,17 @@
 //! A context goes as soon as every byte of its datagram has passed. A datagram that breaks a rule
 //! leaves a tombstone behind until its time is up.
 //!
-//! Where memory is short the newcomer is refused, for the reason that
-//! [`reassembly`](crate::reassembly) gives. Sources on the Internet are easily forged, so the shares
-//! by source are not enough there: either side gets three quarters of everything at most, and a
-//! flood from one leaves the other its quarter.
+//! Each source has a share of the memory, and either side three quarters of it at most, so that a
+//! flood from one leaves the other its quarter. Where memory is short on the access side the
+//! newcomer is refused, for the reason that [`reassembly`](crate::reassembly) gives. That does not
+//! do on the other side: anybody on the Internet can forge sources, and 200 packets a second would
+//! take all contexts for as long as they last. There, a fragment whose first one is known pushes
+//! out the oldest context instead. Fragments that come in order need theirs for as long as a
+//! datagram takes to arrive, milliseconds, so a flood has to be thousands of times stronger to
+//! hurt them; what comes before its first fragment is still refused.
+//!
+//! A quarter of the slab is held at most. With the half that reassembly may take, a quarter is
+//! always left for what goes out, so held fragments cannot bring the packet path to a halt.
 
 use std::collections::VecDeque;
 
@@ -22,8 +29,10 @@ use crate::slab::{Slab, Stored};
 use crate::timed_map::{Slot, TimedMap};
 use crate::{DropReason, Side};
 
+use self::nodes::{List, Nodes, Relation};
 pub(crate) use self::piece::{FragmentKey, Piece};
 
+mod nodes;
 mod piece;
 
 #[cfg(test)]
@@ -34,9 +43,6 @@ const PIECES_PER_CONTEXT: usize = 8;
 
 /// Least time a context is kept. // R-148
 const MIN_TIMEOUT: core::time::Duration = core::time::Duration::from_secs(2);
-
-/// "No piece" in links.
-const NONE: u32 = u32::MAX;
 
 /// What becomes of a fragment that is not the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,99 +86,97 @@ enum State<D> {
     Dead(DropReason),
 }
 
-/// Fragments in the order of arrival.
-#[derive(Clone, Copy, Debug)]
-struct List {
-    head: u32,
-    tail: u32,
-}
-
-/// A fragment that was seen.
+/// The contexts of one side.
 #[derive(Debug)]
-struct Node {
-    next: u32,
-    start: u16,
-    end: u16,
-    phase: Phase,
-    stored: Stored,
+struct Half<D> {
+    contexts: TimedMap<FragmentKey, Context<D>>,
+    quota: Quota,
+    queued: Box<[bool]>, // by slot: is in `Tracker::releasing`
 }
 
+/// Name of a context.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    /// It has gone on.
-    Passed,
-    /// It is in the slab.
-    Held,
-    /// It was taken out of the slab and is about to come back.
-    Released,
+struct At {
+    side: Side,
+    slot: Slot,
 }
 
-/// How a fragment relates to those that were seen.
-enum Relation {
-    New,
-    Returning(u32), // node of the fragment that was released
-    Duplicate,
-    Overlap,
+/// Whether the oldest context of the same side may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Room {
+    /// It may, on the side of the Internet.
+    Make,
+    /// It may not.
+    Find,
 }
 
 /// Fragment contexts of one worker; `D` is what the packet path decides about a first fragment.
 #[derive(Debug)]
 pub(crate) struct Tracker<D> {
-    contexts: TimedMap<FragmentKey, Context<D>>,
-    nodes: Box<[Node]>,
-    free_node: u32,
-    quotas: [Quota; 2], // by side
-    releasing: VecDeque<Slot>,
-    queued: Box<[bool]>, // by slot: is in `releasing`
+    halves: [Half<D>; 2],
+    nodes: Nodes,
+    releasing: VecDeque<At>,
+    capacity: usize,
     held_bytes: usize,
-    max_bytes: usize,
+    given_up: usize, // held fragments that went with an evicted context, for `expire` to report
+    evictions: u64,
+    limits: Limits,
+}
+
+/// The knobs, as they are in force.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    contexts: usize,
+    bytes: usize,
     fragments: usize,
     timeout: core::time::Duration,
+}
+
+impl Limits {
+    fn new(config: &FragmentConfig, capacity: usize) -> Self {
+        Self {
+            contexts: config.contexts.clamp(1, capacity),
+            bytes: config.bytes,
+            fragments: config.fragments,
+            timeout: config.timeout.max(MIN_TIMEOUT),
+        }
+    }
 }
 
 impl<D: Copy> Tracker<D> {
     /// Contexts as configured; their number is fixed here.
     pub(crate) fn new(config: &FragmentConfig, secret: [u8; 16]) -> Self {
-        let contexts = TimedMap::new(config.contexts, secret);
-        let capacity = contexts.capacity();
-        let nodes = capacity * PIECES_PER_CONTEXT;
-        let free = (1..=nodes).map(|next| Node {
-            next: match u32::try_from(next) {
-                Ok(link) if next < nodes => link,
-                _ => NONE,
-            },
-            start: 0,
-            end: 0,
-            phase: Phase::Passed,
-            stored: Stored::EMPTY,
-        });
-        let (side, source) = shares(config, capacity);
+        let capacity = config.contexts.max(1);
+        let half = |side| {
+            let (all, source) = shares(config, capacity, side);
+            let contexts = TimedMap::new(all.contexts, secret);
+            Half {
+                queued: vec![false; contexts.capacity()].into_boxed_slice(),
+                contexts,
+                quota: Quota::new(all, source, secret),
+            }
+        };
+        let halves = [half(Side::Softwire), half(Side::Internet)];
+        let places = halves.iter().map(|half| half.queued.len()).sum();
         Self {
-            contexts,
-            nodes: free.collect(),
-            free_node: 0,
-            quotas: [
-                Quota::new(side, source, secret),
-                Quota::new(side, source, secret),
-            ],
-            releasing: VecDeque::with_capacity(capacity),
-            queued: vec![false; capacity].into_boxed_slice(),
+            halves,
+            nodes: Nodes::new(capacity * PIECES_PER_CONTEXT),
+            releasing: VecDeque::with_capacity(places), // each context stands in it once at most
+            capacity,
             held_bytes: 0,
-            max_bytes: config.bytes,
-            fragments: config.fragments,
-            timeout: config.timeout.max(MIN_TIMEOUT),
+            given_up: 0,
+            evictions: 0,
+            limits: Limits::new(config, capacity),
         }
     }
 
-    /// Puts other limits in force. The number of contexts stays.
+    /// Puts other limits in force. The number of contexts does not grow.
     pub(crate) fn reconfigure(&mut self, config: &FragmentConfig) {
-        let (side, source) = shares(config, self.contexts.capacity());
-        for quota in &mut self.quotas {
-            quota.set_limits(side, source);
+        self.limits = Limits::new(config, self.capacity);
+        for side in Side::ALL {
+            let (all, source) = shares(config, self.capacity, side);
+            self.half_mut(side).quota.set_limits(all, source);
         }
-        self.max_bytes = config.bytes;
-        self.fragments = config.fragments;
-        self.timeout = config.timeout.max(MIN_TIMEOUT);
     }
 
     /// Notes what was decided about a first fragment. Returns how many held fragments can be taken
@@ -189,37 +193,40 @@ impl<D: Copy> Tracker<D> {
         piece: Piece,
         decision: D,
     ) -> Result<usize, Refusal> {
-        let slot = self.find_or_open(now, key).map_err(alone)?;
-        let context = self.contexts.get(slot).ok_or(INTERNAL)?;
+        let at = self
+            .find_or_open(slab, now, key, Room::Make)
+            .map_err(alone)?;
+        let context = self.context(at).ok_or(INTERNAL)?;
         match context.state {
             State::Dead(reason) => return Err(alone(reason)),
-            State::Waiting => {}
             State::Decided { ports, .. } if ports != piece.ports => {
                 // which of the two the rest belongs to cannot be known
-                return Err(self.kill(slab, slot, DropReason::Ipv4FragmentConflict));
+                return Err(self.kill(slab, at, DropReason::Ipv4FragmentConflict));
             }
-            State::Decided { .. } => {}
+            State::Waiting | State::Decided { .. } => {}
         }
-        match self.relate(context, piece) {
-            Relation::New | Relation::Returning(_) => {}
-            Relation::Duplicate => return Err(alone(DropReason::Ipv4FragmentDuplicate)),
+        match self.nodes.relate(context.seen, context.end, piece) {
+            Relation::New => {}
+            Relation::Returning(_) | Relation::Duplicate => {
+                return Err(alone(DropReason::Ipv4FragmentDuplicate));
+            }
             Relation::Overlap => {
-                return Err(self.kill(slab, slot, DropReason::Ipv4FragmentOverlap));
+                return Err(self.kill(slab, at, DropReason::Ipv4FragmentOverlap));
             }
         }
-        if let Err(reason) = self.note(slab, now, slot, piece, None) {
-            return Err(self.kill(slab, slot, reason));
+        if let Err(reason) = self.note(slab, now, at, piece, None) {
+            return Err(self.kill(slab, at, reason));
         }
-        let context = self.contexts.get_mut(slot).ok_or(INTERNAL)?;
+        let context = self.context_mut(at).ok_or(INTERNAL)?;
         let ports = piece.ports;
         context.state = State::Decided { decision, ports };
         let released = context.waiting;
-        let queued = self.queued.get_mut(slot.index());
+        let queued = self.half_mut(at.side).queued.get_mut(at.slot.index());
         if let Some(queued) = queued.filter(|queued| released > 0 && !**queued) {
             *queued = true;
-            self.releasing.push_back(slot);
+            self.releasing.push_back(at);
         }
-        self.close_if_done(slot);
+        self.close_if_done(slab, at);
         Ok(released)
     }
 
@@ -233,11 +240,11 @@ impl<D: Copy> Tracker<D> {
         piece: Piece,
         hold: &[&[u8]],
     ) -> Later<D> {
-        let slot = match self.find_or_open(now, key) {
-            Ok(slot) => slot,
+        let at = match self.find_or_open(slab, now, key, Room::Find) {
+            Ok(at) => at,
             Err(reason) => return Later::Refused(alone(reason)),
         };
-        let Some(context) = self.contexts.get(slot) else {
+        let Some(context) = self.context(at) else {
             return Later::Refused(INTERNAL);
         };
         let (decision, hold) = match context.state {
@@ -245,10 +252,13 @@ impl<D: Copy> Tracker<D> {
             State::Waiting => (None, Some(hold)),
             State::Decided { decision, .. } => (Some(decision), None),
         };
-        let noted = match self.relate(context, piece) {
-            Relation::New => self.note(slab, now, slot, piece, hold),
+        let noted = match self.nodes.relate(context.seen, context.end, piece) {
+            Relation::New => self.note(slab, now, at, piece, hold),
             Relation::Returning(node) => {
-                self.passed(slot, node);
+                self.nodes.pass(node);
+                if let Some(context) = self.context_mut(at) {
+                    context.waiting = context.waiting.saturating_sub(1);
+                }
                 Ok(())
             }
             Relation::Duplicate => {
@@ -257,10 +267,10 @@ impl<D: Copy> Tracker<D> {
             Relation::Overlap => Err(DropReason::Ipv4FragmentOverlap),
         };
         match (noted, decision) {
-            (Err(reason), _) => Later::Refused(self.kill(slab, slot, reason)),
+            (Err(reason), _) => Later::Refused(self.kill(slab, at, reason)),
             (Ok(()), None) => Later::Held,
             (Ok(()), Some(decision)) => {
-                self.close_if_done(slot);
+                self.close_if_done(slab, at);
                 Later::Known(decision)
             }
         }
@@ -269,8 +279,8 @@ impl<D: Copy> Tracker<D> {
     /// Notes that a first fragment was refused, so that the rest of its datagram is. Returns how
     /// many held fragments are discarded. // R-142
     pub(crate) fn refuse(&mut self, slab: &mut Slab, now: Instant, key: FragmentKey) -> usize {
-        match self.find_or_open(now, key) {
-            Ok(slot) => self.kill(slab, slot, DropReason::FragmentRefused).lost,
+        match self.find_or_open(slab, now, key, Room::Find) {
+            Ok(at) => self.kill(slab, at, DropReason::FragmentRefused).lost,
             Err(_) => 0, // without a tombstone the rest waits in vain, which is no harm
         }
     }
@@ -284,12 +294,18 @@ impl<D: Copy> Tracker<D> {
         scratch: &mut [u8],
         start: usize,
     ) -> Option<(Side, usize)> {
-        while let Some(&slot) = self.releasing.front() {
-            if let Some(released) = self.take_held(slab, slot, scratch, start) {
-                return Some(released);
+        while let Some(&at) = self.releasing.front() {
+            if let Some(stored) = self.take_held(at) {
+                let room = scratch
+                    .get_mut(start..)
+                    .and_then(|room| room.get_mut(..stored.len()));
+                let len = room.map_or(0, |room| slab.read(&stored, 0, room));
+                slab.free(stored);
+                return Some((at.side, len));
             }
             self.releasing.pop_front();
-            if let Some(queued) = self.queued.get_mut(slot.index()) {
+            let queued = self.half_mut(at.side).queued.get_mut(at.slot.index());
+            if let Some(queued) = queued {
                 *queued = false;
             }
         }
@@ -297,90 +313,110 @@ impl<D: Copy> Tracker<D> {
     }
 
     /// Forgets contexts that are older than the timeout; returns how many held fragments are given
-    /// up with them. // R-148
+    /// up with them, and were with evicted ones since the last call. // R-148
     pub(crate) fn expire(&mut self, slab: &mut Slab, now: Instant) -> usize {
-        let mut lost = 0;
-        while let Some((slot, born)) = self.contexts.oldest() {
-            if born + self.timeout > now {
-                break;
+        for side in Side::ALL {
+            while let Some((slot, born)) = self.half(side).contexts.oldest() {
+                if born + self.limits.timeout > now {
+                    break;
+                }
+                self.given_up += self.close(slab, At { side, slot });
             }
-            lost += self.kill(slab, slot, DropReason::FragmentNoFirst).lost;
-            self.close(slot);
         }
-        lost
+        core::mem::take(&mut self.given_up)
     }
 
     /// When the next context's time is up.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        let (_, born) = self.contexts.oldest()?;
-        Some(born + self.timeout)
+        let oldest = self.halves.iter().filter_map(|half| half.contexts.oldest());
+        let (_, born) = oldest.min_by_key(|(_, born)| *born)?;
+        Some(born + self.limits.timeout)
     }
 
     /// What is in use on one side.
     pub(crate) fn usage(&self, side: Side) -> Usage {
-        let [softwire, internet] = &self.quotas;
-        match side {
-            Side::Softwire => softwire.total(),
-            Side::Internet => internet.total(),
-        }
+        self.half(side).quota.total()
     }
 
-    fn quota(&mut self, side: Side) -> &mut Quota {
-        let [softwire, internet] = &mut self.quotas;
-        match side {
-            Side::Softwire => softwire,
-            Side::Internet => internet,
-        }
+    /// How many contexts had to make room for younger ones.
+    pub(crate) const fn evictions(&self) -> u64 {
+        self.evictions
     }
 
-    fn find_or_open(&mut self, now: Instant, key: FragmentKey) -> Result<Slot, DropReason> {
-        if let Some(slot) = self.contexts.find(&key) {
-            return Ok(slot);
+    fn find_or_open(
+        &mut self,
+        slab: &mut Slab,
+        now: Instant,
+        key: FragmentKey,
+        room: Room,
+    ) -> Result<At, DropReason> {
+        let side = key.side();
+        if let Some(slot) = self.half(side).contexts.find(&key) {
+            return Ok(At { side, slot });
         }
         let charged = Usage {
             contexts: 1,
             ..Usage::default()
         };
-        let quota = self.quota(key.side());
-        quota
-            .charge(now, key.source(), charged)
-            .map_err(full_reason)?;
-        let slot = self.contexts.insert(now, key, Context::new(charged));
-        if slot.is_none() {
-            self.quota(key.side()).release(key.source(), charged);
+        self.charge(slab, now, key, charged, room, None)?;
+        let half = self.half_mut(side);
+        match half.contexts.insert(now, key, Context::new(charged)) {
+            Some(slot) => Ok(At { side, slot }),
+            None => {
+                half.quota.release(key.source(), charged);
+                Err(DropReason::Ipv4FragmentFull)
+            }
         }
-        slot.ok_or(DropReason::Ipv4FragmentFull)
     }
 
-    fn relate(&self, context: &Context<D>, piece: Piece) -> Relation {
-        let (start, end) = (piece.offset, piece.end());
-        let mut furthest = 0;
-        let mut at = context.seen.head;
-        while let Some(node) = self.nodes.get(at as usize) {
-            furthest = furthest.max(node.end);
-            if start < node.end && node.start < end {
-                let last = context.end == Some(node.end);
-                let same = start == node.start && end == node.end && last != piece.more;
-                return match node.phase {
-                    _ if !same => Relation::Overlap,
-                    Phase::Released => Relation::Returning(at),
-                    Phase::Passed | Phase::Held => Relation::Duplicate,
-                };
+    /// Charges the source of `key`, with `Room::Make` at the expense of older contexts other than
+    /// `keep`.
+    fn charge(
+        &mut self,
+        slab: &mut Slab,
+        now: Instant,
+        key: FragmentKey,
+        more: Usage,
+        room: Room,
+        keep: Option<At>,
+    ) -> Result<(), DropReason> {
+        let side = key.side();
+        loop {
+            let contexts: usize = Side::ALL.map(|side| self.usage(side).contexts).iter().sum();
+            let bytes = self.limits.bytes.min(slab.capacity() / 4);
+            let fits = contexts + more.contexts <= self.limits.contexts
+                && (more.pieces == 0 || self.nodes.has_room())
+                && self.held_bytes + more.bytes <= bytes
+                && self.usage(side).bytes + more.bytes <= three_quarters(bytes)
+                && more.bytes <= slab.free_bytes();
+            let charged = if fits {
+                let quota = &mut self.half_mut(side).quota;
+                quota.charge(now, key.source(), more)
+            } else {
+                Err(Exceeded::Total)
+            };
+            match charged {
+                Ok(()) => return Ok(()),
+                Err(Exceeded::Source) => return Err(DropReason::Ipv4FragmentQuota),
+                Err(Exceeded::Total) => {}
             }
-            at = node.next;
+            let evict = room == Room::Make && side == Side::Internet;
+            if !(evict && self.evict(slab, side, keep)) {
+                return Err(DropReason::Ipv4FragmentFull);
+            }
         }
-        // Nothing may lie behind the last fragment, and there is one of those.
-        let behind = match (context.end, piece.more) {
-            (Some(known), true) => end > known,
-            (Some(_), false) => true,
-            (None, true) => false,
-            (None, false) => furthest > start,
+    }
+
+    /// Takes the oldest context of a side out, if there is one beside `keep`.
+    fn evict(&mut self, slab: &mut Slab, side: Side, keep: Option<At>) -> bool {
+        let oldest = self.half(side).contexts.oldest();
+        let oldest = oldest.map(|(slot, _)| At { side, slot });
+        let Some(at) = oldest.filter(|_| oldest != keep) else {
+            return false;
         };
-        if behind {
-            Relation::Overlap
-        } else {
-            Relation::New
-        }
+        self.given_up += self.close(slab, at);
+        self.evictions += 1;
+        true
     }
 
     /// Notes a fragment that fits, and stores it where `hold` is given.
@@ -388,53 +424,33 @@ impl<D: Copy> Tracker<D> {
         &mut self,
         slab: &mut Slab,
         now: Instant,
-        slot: Slot,
+        at: At,
         piece: Piece,
         hold: Option<&[&[u8]]>,
     ) -> Result<(), DropReason> {
-        let key = self.contexts.key(slot).ok_or(DropReason::Internal)?;
-        let count = self.contexts.get(slot).map_or(0, |context| context.count);
-        if count >= self.fragments {
+        let key = self.half(at.side).contexts.key(at.slot);
+        let key = key.ok_or(DropReason::Internal)?;
+        let context = self.context(at).ok_or(DropReason::Internal)?;
+        if context.count >= self.limits.fragments {
             return Err(DropReason::Ipv4FragmentCount);
         }
-        let held = hold.unwrap_or_default();
-        let len: usize = held.iter().map(|part| part.len()).sum();
+        let len = hold.map_or(0, |parts| parts.iter().map(|part| part.len()).sum());
         let charge = Usage {
             contexts: 0,
             bytes: Slab::cost(len),
             pieces: 1,
         };
-        let enough = self.held_bytes + charge.bytes <= self.max_bytes
-            && (self.free_node as usize) < self.nodes.len()
-            && len.div_ceil(crate::slab::CHUNK) * crate::slab::CHUNK <= slab.free_bytes();
-        if !enough {
-            return Err(DropReason::Ipv4FragmentFull);
-        }
-        let quota = self.quota(key.side());
-        let charged = quota.charge(now, key.source(), charge);
-        charged.map_err(full_reason)?;
-        let stored = slab.store(held).unwrap_or(Stored::EMPTY); // room was checked
-        let new = self.free_node;
-        let (Some(context), Some(node)) = (
-            self.contexts.get_mut(slot),
-            self.nodes.get_mut(new as usize),
-        ) else {
-            slab.free(stored); // not reached: both were found above
-            return Err(DropReason::Internal);
+        let room = match hold {
+            Some(_) => Room::Find,
+            None => Room::Make,
         };
-        self.free_node = node.next;
-        *node = Node {
-            next: NONE,
-            start: piece.offset,
-            end: piece.end(),
-            phase: if hold.is_some() {
-                Phase::Held
-            } else {
-                Phase::Passed
-            },
-            stored,
-        };
+        self.charge(slab, now, key, charge, room, Some(at))?;
         self.held_bytes += charge.bytes;
+        let stored = hold.and_then(|parts| slab.store(parts)); // room was checked
+        let Self { halves, nodes, .. } = self;
+        let half = half_of(halves, at.side);
+        let context = half.contexts.get_mut(at.slot);
+        let context = context.ok_or(DropReason::Internal)?;
         context.charged.bytes += charge.bytes;
         context.charged.pieces += 1;
         context.count += 1;
@@ -443,67 +459,40 @@ impl<D: Copy> Tracker<D> {
         if !piece.more {
             context.end = Some(piece.end());
         }
-        let last = core::mem::replace(&mut context.seen.tail, new);
-        match self.nodes.get_mut(last as usize) {
-            Some(last) => last.next = new,
-            None => context.seen.head = new,
-        }
-        Ok(())
-    }
-
-    /// Notes that a released fragment came back.
-    fn passed(&mut self, slot: Slot, node: u32) {
-        if let Some(node) = self.nodes.get_mut(node as usize) {
-            node.phase = Phase::Passed;
-        }
-        if let Some(context) = self.contexts.get_mut(slot) {
-            context.waiting = context.waiting.saturating_sub(1);
+        match nodes.push(&mut context.seen, piece, stored) {
+            Ok(()) => Ok(()),
+            Err(stored) => {
+                slab.free(stored.unwrap_or(Stored::EMPTY)); // not reached: room was checked
+                Err(DropReason::Internal)
+            }
         }
     }
 
-    /// Takes the first held fragment of a decided datagram out of the slab.
-    fn take_held(
-        &mut self,
-        slab: &mut Slab,
-        slot: Slot,
-        scratch: &mut [u8],
-        start: usize,
-    ) -> Option<(Side, usize)> {
-        let key = self.contexts.key(slot)?;
-        let context = self.contexts.get_mut(slot)?;
+    /// Takes the first held fragment of a decided datagram out of its context.
+    fn take_held(&mut self, at: At) -> Option<Stored> {
+        let Self { halves, nodes, .. } = self;
+        let half = half_of(halves, at.side);
+        let key = half.contexts.key(at.slot)?;
+        let context = half.contexts.get_mut(at.slot)?;
         let State::Decided { .. } = context.state else {
             return None; // the slot is another datagram's by now
         };
-        let mut at = context.seen.head;
-        let node = loop {
-            let node = self.nodes.get(at as usize)?;
-            if node.phase == Phase::Held {
-                break self.nodes.get_mut(at as usize)?;
-            }
-            at = node.next;
-        };
-        node.phase = Phase::Released;
-        let stored = node.stored.take();
-        let len = stored.len();
+        let stored = nodes.release(context.seen)?;
         let freed = Usage {
-            bytes: Slab::cost(len),
+            bytes: Slab::cost(stored.len()),
             ..Usage::default()
         };
         context.charged.bytes = context.charged.bytes.saturating_sub(freed.bytes);
+        half.quota.release(key.source(), freed);
         self.held_bytes = self.held_bytes.saturating_sub(freed.bytes);
-        self.quota(key.side()).release(key.source(), freed);
-        let room = scratch
-            .get_mut(start..)
-            .and_then(|room| room.get_mut(..len));
-        let len = room.map_or(0, |room| slab.read(&stored, 0, room));
-        slab.free(stored);
-        Some((key.side(), len))
+        Some(stored)
     }
 
     /// Turns a context into a tombstone.
-    fn kill(&mut self, slab: &mut Slab, slot: Slot, reason: DropReason) -> Refusal {
-        let key = self.contexts.key(slot);
-        let (Some(key), Some(context)) = (key, self.contexts.get_mut(slot)) else {
+    fn kill(&mut self, slab: &mut Slab, at: At, reason: DropReason) -> Refusal {
+        let half = self.half_mut(at.side);
+        let key = half.contexts.key(at.slot);
+        let (Some(key), Some(context)) = (key, half.contexts.get_mut(at.slot)) else {
             return INTERNAL;
         };
         let tombstone = Usage {
@@ -516,56 +505,61 @@ impl<D: Copy> Tracker<D> {
             contexts: 0,
             ..old.charged
         };
+        half.quota.release(key.source(), freed);
         self.held_bytes = self.held_bytes.saturating_sub(freed.bytes);
-        self.quota(key.side()).release(key.source(), freed);
-        let lost = self.free_nodes(slab, old.seen.head);
+        let lost = self.nodes.clear(slab, old.seen);
         Refusal { reason, lost }
     }
 
     /// Removes the context of a datagram of which nothing can come any more.
-    fn close_if_done(&mut self, slot: Slot) {
-        let done = self.contexts.get(slot).is_some_and(|context| {
+    fn close_if_done(&mut self, slab: &mut Slab, at: At) {
+        let done = self.context(at).is_some_and(|context| {
             let whole = context.end.map(usize::from) == Some(context.covered);
             whole && context.waiting == 0
         });
         if done {
-            self.close(slot);
+            self.close(slab, at);
         }
     }
 
-    /// Removes a context that holds no frames.
-    fn close(&mut self, slot: Slot) {
-        if let Some((key, context)) = self.contexts.remove(slot) {
-            self.quota(key.side())
-                .release(key.source(), context.charged);
-            let mut at = context.seen.head;
-            while let Some(next) = self.free_one(at) {
-                at = next;
-            }
+    /// Removes a context; returns how many fragments it held.
+    fn close(&mut self, slab: &mut Slab, at: At) -> usize {
+        let half = self.half_mut(at.side);
+        let Some((key, context)) = half.contexts.remove(at.slot) else {
+            return 0;
+        };
+        half.quota.release(key.source(), context.charged);
+        self.held_bytes = self.held_bytes.saturating_sub(context.charged.bytes);
+        self.nodes.clear(slab, context.seen)
+    }
+
+    fn context(&self, at: At) -> Option<&Context<D>> {
+        self.half(at.side).contexts.get(at.slot)
+    }
+
+    fn context_mut(&mut self, at: At) -> Option<&mut Context<D>> {
+        self.half_mut(at.side).contexts.get_mut(at.slot)
+    }
+
+    const fn half(&self, side: Side) -> &Half<D> {
+        let [softwire, internet] = &self.halves;
+        match side {
+            Side::Softwire => softwire,
+            Side::Internet => internet,
         }
     }
 
-    /// Gives nodes and what they hold back; returns how many held a frame.
-    fn free_nodes(&mut self, slab: &mut Slab, mut at: u32) -> usize {
-        let mut held = 0;
-        while let Some(node) = self.nodes.get_mut(at as usize) {
-            held += usize::from(node.phase == Phase::Held);
-            slab.free(node.stored.take());
-            let Some(next) = self.free_one(at) else {
-                break;
-            };
-            at = next;
-        }
-        held
+    const fn half_mut(&mut self, side: Side) -> &mut Half<D> {
+        half_of(&mut self.halves, side)
     }
+}
 
-    /// Gives a node back; returns the one behind it.
-    fn free_one(&mut self, at: u32) -> Option<u32> {
-        let node = self.nodes.get_mut(at as usize)?;
-        let next = core::mem::replace(&mut node.next, self.free_node);
-        node.phase = Phase::Passed;
-        self.free_node = at;
-        Some(next)
+/// One side's half, where the rest of a tracker is borrowed as well.
+const fn half_of<D>(halves: &mut [Half<D>; 2], side: Side) -> &mut Half<D> {
+    let [softwire, internet] = halves;
+    match side {
+        Side::Softwire => softwire,
+        Side::Internet => internet,
     }
 }
 
@@ -573,10 +567,7 @@ impl<D> Context<D> {
     const fn new(charged: Usage) -> Self {
         Self {
             state: State::Waiting,
-            seen: List {
-                head: NONE,
-                tail: NONE,
-            },
+            seen: List::EMPTY,
             count: 0,
             covered: 0,
             end: None,
@@ -586,21 +577,29 @@ impl<D> Context<D> {
     }
 }
 
-/// What one side and what one source may hold.
-fn shares(config: &FragmentConfig, capacity: usize) -> (Usage, Usage) {
+/// What one side and what one source of it may hold.
+fn shares(config: &FragmentConfig, capacity: usize, side: Side) -> (Usage, Usage) {
     let contexts = config.contexts.clamp(1, capacity);
-    let three_quarters = |all: usize| (all - all / 4).max(1);
-    let side = Usage {
-        contexts: three_quarters(contexts),
-        bytes: three_quarters(config.bytes),
+    let all = Usage {
+        contexts: three_quarters(contexts).max(1),
+        bytes: usize::MAX, // depends on the slab, see `Tracker::charge`
         pieces: three_quarters(capacity * PIECES_PER_CONTEXT),
     };
-    let source = Usage {
-        contexts: (contexts / 16).max(8),
-        bytes: config.bytes_per_source,
-        pieces: (side.pieces / 4).max(config.fragments),
+    // On the Internet old contexts make room, so a large server may have more of them.
+    let part = match side {
+        Side::Softwire => 16,
+        Side::Internet => 4,
     };
-    (side, source)
+    let source = Usage {
+        contexts: (contexts / part).max(8),
+        bytes: config.bytes_per_source,
+        pieces: (all.pieces / 4).max(config.fragments),
+    };
+    (all, source)
+}
+
+const fn three_quarters(all: usize) -> usize {
+    all - all / 4
 }
 
 /// A broken invariant.
@@ -608,11 +607,4 @@ const INTERNAL: Refusal = alone(DropReason::Internal);
 
 const fn alone(reason: DropReason) -> Refusal {
     Refusal { reason, lost: 0 }
-}
-
-const fn full_reason(exceeded: Exceeded) -> DropReason {
-    match exceeded {
-        Exceeded::Source => DropReason::Ipv4FragmentQuota,
-        Exceeded::Total => DropReason::Ipv4FragmentFull,
-    }
 }

@@ -639,6 +639,7 @@ fn a_full_memory_refuses_newcomers_and_keeps_what_it_has() {
     let old = half(60_000, 1);
     assert_eq!(bench.push(START, &old), Reassembled::Held);
     assert_eq!(bench.reassembly.warnings(), 0);
+    assert!(!bench.reassembly.is_tight());
     let mut full = 0;
     for src in 0..3_000 {
         match bench.push(START, &half(src, 1)) {
@@ -651,6 +652,7 @@ fn a_full_memory_refuses_newcomers_and_keeps_what_it_has() {
     }
     assert!(full > 0);
     assert_eq!(bench.reassembly.warnings(), 1);
+    assert!(bench.reassembly.is_tight());
     assert!(bench.slab.free_bytes() >= bench.slab.capacity() / 2);
     let rest = Sent {
         src: 60_000,
