@@ -85,6 +85,7 @@ fn everything() -> Instance {
         softwire(1, 200, (0, 0, 0)),
         softwire(2, 201, (0, 16, 65535)).with_expiry(expiry),
         softwire(3, 202, (16, 0, 0)),
+        softwire(1, 1, (6, 8, 54)),
     ];
     for (n, origin) in Origin::ALL.into_iter().enumerate() {
         bindings[n].origin = origin;
@@ -161,6 +162,7 @@ fn reader_and_module_refuse_the_same() {
         ("\"2001:db8:2::1\"", "\"2001:db8:1::1\""),
         ("2001:db8:12:3400::/56", "2001:db8:12:3400::/129"),
         ("\"192.0.2.201\"", "\"192.0.2.256\""),
+        ("\"psid\": 54", "\"psid\": 53"),
         ("ietf-softwire-br:br-instances", "br-instances"),
         ("\"name\": \"a", "\"name\": \"\\u0001"),
     ];

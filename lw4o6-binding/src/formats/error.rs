@@ -136,19 +136,27 @@ impl ImportError {
 
 /// `text` in double quotes for an error message, cut after 60 characters, control characters
 /// escaped.
-pub(crate) fn quoted(text: &str) -> String {
-    const MOST: usize = 60;
+pub(super) fn quoted(text: &str) -> String {
     let mut out = String::from("\"");
+    out.push_str(&shown(text));
+    out.push('"');
+    out
+}
+
+/// `text` for an error message, cut after 60 characters, control characters escaped: what a
+/// stranger wrote must not steer the terminal it is shown on.
+pub(super) fn shown(text: &str) -> String {
+    const MOST: usize = 60;
+    let mut out = String::new();
     for (n, c) in text.chars().enumerate() {
         if n == MOST {
             out.push('…');
             break;
         }
         match c {
-            '"' => out.push('"'),
+            '"' | '\'' => out.push(c),
             c => out.extend(c.escape_debug()),
         }
     }
-    out.push('"');
     out
 }

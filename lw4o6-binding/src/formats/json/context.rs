@@ -13,7 +13,7 @@ use std::vec::Vec;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-use crate::formats::error::quoted;
+use crate::formats::error::{quoted, shown};
 use crate::formats::{ImportError, ImportErrorKind, Place};
 use crate::utc::Clock;
 
@@ -75,7 +75,7 @@ impl Context {
     pub(super) fn name_entry(&mut self, name: &str) {
         let entry = self.path.len().checked_sub(2);
         if let Some(segment) = entry.and_then(|at| self.path.get_mut(at)) {
-            *segment = Segment::Keyed(name.to_string());
+            *segment = Segment::Keyed(shown(name));
         }
     }
 
@@ -381,8 +381,7 @@ impl<T: Object> Visitor<'_> for KeySeed<'_, T> {
         if let Some((name, bit)) = known {
             return Ok(Key { name, bit });
         }
-        let shown = given.chars().take(60).flat_map(char::escape_debug);
-        self.cx.path.push(Segment::Unknown(shown.collect()));
+        self.cx.path.push(Segment::Unknown(shown(given)));
         let kind = ImportErrorKind::UnknownKey(String::new());
         Err(self.cx.refuse(kind).into_error())
     }

@@ -43,6 +43,7 @@ pub use read::import;
 pub(super) use table::address_or_prefix;
 pub use write::{Layout, export};
 
+use crate::formats::error::shown;
 use crate::formats::{ImportedBinding, Place};
 
 /// A binding instance: everything its configuration says.
@@ -194,8 +195,9 @@ const ADDITIONAL: &str = "lw4o6-softwire-br:additional-softwire";
 
 /// The path of an entry, see [`ImportedBinding::place`].
 pub(super) fn entry_place(instance: &str, entry: u32, additional: u32) -> Place {
+    let name = shown(instance);
     let mut path = format!(
-        "/{ROOT}/binding/bind-instance[name='{instance}']/binding-table/binding-entry[{entry}]"
+        "/{ROOT}/binding/bind-instance[name='{name}']/binding-table/binding-entry[{entry}]"
     );
     if additional > 0 {
         path.push_str(&format!("/{ADDITIONAL}[{additional}]"));

@@ -36,18 +36,15 @@ impl Object for BindingTable {
 
     /// A list key stands once; the second softwire of a B4 belongs into the list of our module.
     fn finish(&mut self, cx: &mut Context) -> Result<(), Refused> {
-        let mut keys: Vec<_> = (1_u32..).zip(&self.entries.keys).collect();
-        keys.sort_unstable_by_key(|(n, key)| (*key, *n));
-        let mut pairs = keys.iter().zip(keys.iter().skip(1));
-        let twice = pairs.find(|((_, first), (_, second))| first == second);
-        let Some(((first, _), (second, _))) = twice else {
+        let mut keys: Vec<_> = (1_u32..).zip(self.entries.keys.iter().copied()).collect();
+        let Some((first, second)) = twice(&mut keys) else {
             return Ok(());
         };
         let said = format!(
             "binding-entry[{first}] has the same binding-ipv6info; further softwires of a B4 \
              stand in {ADDITIONAL} of its entry"
         );
-        Err(cx.refuse_entry("binding-entry", *second, ImportErrorKind::Conflict(said)))
+        Err(cx.refuse_entry("binding-entry", second, ImportErrorKind::Conflict(said)))
     }
 }
 
@@ -215,6 +212,26 @@ impl Object for BindingEntry {
             _ => cx.list(map, &mut self.additional),
         }
     }
+
+    fn finish(&mut self, cx: &mut Context) -> Result<(), Refused> {
+        let softwires = self.additional.0.iter();
+        let mut keys: Vec<_> = (1_u32..)
+            .zip(softwires.map(|softwire| (softwire.ipv4, softwire.ports.psid())))
+            .collect();
+        let Some((first, second)) = twice(&mut keys) else {
+            return Ok(());
+        };
+        let said = format!("{ADDITIONAL}[{first}] has the same address and PSID");
+        Err(cx.refuse_entry(ADDITIONAL, second, ImportErrorKind::Conflict(said)))
+    }
+}
+
+/// Positions of the first two entries of a list, in the order of their keys, that share a key.
+fn twice<K: Ord + Copy>(keys: &mut [(u32, K)]) -> Option<(u32, u32)> {
+    keys.sort_unstable_by_key(|(n, key)| (*key, *n));
+    let mut pairs = keys.iter().zip(keys.iter().skip(1));
+    let pair = pairs.find(|((_, first), (_, second))| first == second);
+    pair.map(|((first, _), (second, _))| (*first, *second))
 }
 
 /// A prefix that is an address becomes that address.

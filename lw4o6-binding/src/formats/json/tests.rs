@@ -380,6 +380,16 @@ const ENTRIES: &[(&str, &str)] = &[
         "[1]/lw4o6-softwire-br:additional-softwire[1]: PSID 2 does not fit in 1 bits",
     ),
     (
+        r#"{"lw4o6-softwire-br:additional-softwire":[
+            {"psid-len":8,"psid":2,"binding-ipv4-addr":"192.0.2.2"},
+            {"psid-len":8,"psid":2,"binding-ipv4-addr":"192.0.2.1"},
+            {"psid-len":7,"psid":2,"binding-ipv4-addr":"192.0.2.1"}],
+            "binding-ipv6info":"::2","binding-ipv4-addr":"192.0.2.1",
+            "port-set":{"psid-len":0,"psid":0}}"#,
+        "[1]/lw4o6-softwire-br:additional-softwire[3]: \
+         lw4o6-softwire-br:additional-softwire[2] has the same address and PSID",
+    ),
+    (
         r#"{"lw4o6-softwire-br:additional-softwire":{}}"#,
         "[1]/lw4o6-softwire-br:additional-softwire: an object is not an array",
     ),

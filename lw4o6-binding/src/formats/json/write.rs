@@ -239,7 +239,7 @@ impl<W: Write> Out<W> {
         if bindings.is_empty() {
             return Ok(());
         }
-        bindings.sort_unstable_by_key(|binding| (binding.prefix(), binding.key()));
+        bindings.sort_by_key(|binding| (binding.prefix(), binding.key()));
         self.member("binding-table")?;
         self.open('{')?;
         self.member("binding-entry")?;

@@ -10,7 +10,7 @@ use lw4o6_wire::ethernet::MacAddr;
 
 use super::Leaf;
 use super::lex::{Lexer, StatementKind};
-use crate::formats::error::quoted;
+use crate::formats::error::{quoted, shown};
 use crate::formats::{ImportError, ImportErrorKind};
 
 type Result<T> = core::result::Result<T, ImportError>;
@@ -69,13 +69,8 @@ pub(super) fn expected(
 pub(super) fn unknown(member: &Member<'_>, within: &'static str) -> ImportError {
     ImportError::on_line(
         member.line,
-        ImportErrorKind::UnknownKey(format!("{} in {within}", shortened(member.name))),
+        ImportErrorKind::UnknownKey(format!("{} in {within}", shown(member.name))),
     )
-}
-
-/// A name for an error message, cut where it is absurdly long.
-pub(super) fn shortened(name: &str) -> String {
-    name.chars().take(60).collect()
 }
 
 pub(super) fn twice(line: u32, name: String) -> ImportError {

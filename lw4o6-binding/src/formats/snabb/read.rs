@@ -6,12 +6,11 @@ use std::string::String;
 use std::vec::Vec;
 
 use super::lex::{Lexer, StatementKind};
-use super::member::{
-    Member, Shape, expected, fill, member, missing, put, shortened, twice, unknown,
-};
+use super::member::{Member, Shape, expected, fill, member, missing, put, twice, unknown};
 use super::{
     Leaf, SnabbConfig, SnabbInstance, SnabbNextHop, SnabbPort, SnabbQueue, SnabbSide, SnabbSoftwire,
 };
+use crate::formats::error::shown;
 use crate::formats::{ImportError, ImportErrorKind};
 
 const IPV4: &str = "an IPv4 address";
@@ -72,7 +71,7 @@ fn softwire_config(lexer: &mut Lexer<'_>, config: &mut SnabbConfig) -> Result<()
                 let new = instance(lexer, member.line)?;
                 let device = &new.device.value;
                 if config.instances.iter().any(|i| i.device.value == *device) {
-                    let name = format!("instance {}", shortened(device));
+                    let name = format!("instance {}", shown(device));
                     return Err(twice(member.line, name));
                 }
                 config.instances.push(new);
