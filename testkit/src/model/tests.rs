@@ -189,3 +189,5 @@ fn a_later_fragment_follows_its_first_one() {
     assert_eq!(outcome.outputs.len(), 1);
     assert!(outcome.outputs[0].1.ends_with(&later[20..]));
 }
+
+mod behaviour;
