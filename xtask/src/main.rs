@@ -10,6 +10,7 @@ mod ci;
 mod fuzz;
 mod packages;
 mod probe;
+mod seeded_bugs;
 mod shell;
 mod spec;
 
@@ -39,6 +40,9 @@ enum Command {
     Fuzz(fuzz::Options),
     /// Counts instructions per packet and compares them with perf/budget.toml.
     Budget(budget::Options),
+    /// Plants known bugs in a copy of the engine and has the comparison with the model find each;
+    /// writes docs/SEEDED-BUGS.md.
+    SeededBugs,
     /// Proves that lw4o6-wire links without std and without a panic path.
     Probe,
 }
@@ -51,6 +55,7 @@ fn main() -> ExitCode {
         Command::Spec(options) => spec::run(&options),
         Command::Fuzz(options) => fuzz::run(&options),
         Command::Budget(options) => budget::run(&options),
+        Command::SeededBugs => seeded_bugs::run(),
         Command::Probe => probe::run(),
     };
     match outcome {
