@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::shell::command;
-use crate::{Outcome, budget, fuzz, packages, probe, shell, spec};
+use crate::{Outcome, budget, fuzz, packages, probe, seeded_bugs, shell, spec};
 
 /// Options of `ci`.
 #[derive(clap::Args)]
@@ -159,6 +159,7 @@ pub(crate) fn full() -> Outcome {
         shell::run(test.env("LW4O6_SCALE", "50"))
     };
     long_tests()?;
+    seeded_bugs::run()?;
     loom(5)
 }
 

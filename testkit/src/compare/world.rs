@@ -130,7 +130,7 @@ pub fn config(choices: &mut Choices) -> ModelConfig {
         config.fragments = 4;
     }
     if choices.once_in(2) {
-        config.path_mru = choices.pick(&[1280, 2000, 9000, 65_575]);
+        config.path_mru = choices.pick(&[1280, 2000, 9000, 65_535]);
     }
     for _ in 0..choices.below(4) {
         turn_a_knob(choices, &mut config);
