@@ -20,12 +20,14 @@ use lw4o6_wire::{EcnMix, Instant, Ipv6Header};
 use crate::DropReason;
 use crate::config::ReassemblyConfig;
 use crate::quota::{Exceeded, Quota, Usage};
-use crate::slab::{Slab, Stored};
+use crate::slab::Slab;
 use crate::timed_map::{Slot, TimedMap};
 
 use self::arrival::{Arrival, First, check_alone};
+use self::pieces::{List, Misfit, Pieces};
 
 mod arrival;
+mod pieces;
 
 #[cfg(test)]
 mod tests;
@@ -42,9 +44,6 @@ const MIN_PATH_MRU: usize = 1540;
 
 /// Bytes of a first fragment that an ICMPv6 error can quote.
 const QUOTE: usize = 1232;
-
-/// "No piece" in links.
-const NONE: u32 = u32::MAX;
 
 /// What became of a fragment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,7 +102,7 @@ struct Key {
 #[derive(Debug)]
 struct Datagram {
     state: State,
-    pieces: u32, // list of the held fragments, by offset
+    pieces: List,
     count: usize,
     bytes: usize,       // of fragmentable part that are here
     end: Option<usize>, // length of the fragmentable part, known from the last fragment
@@ -119,27 +118,11 @@ enum State {
     Dead(DropReason),
 }
 
-/// A held fragment.
-#[derive(Debug)]
-struct Piece {
-    next: u32,
-    offset: u32, // in the fragmentable part
-    skip: u32,   // bytes of `stored` before the data; only the one at offset 0 keeps its headers
-    stored: Stored,
-}
-
-/// Why a fragment does not fit those that are held.
-enum Misfit {
-    Duplicate,
-    Overlap,
-}
-
 /// Reassembly of one worker.
 #[derive(Debug)]
 pub(crate) struct Reassembly {
     datagrams: TimedMap<Key, Datagram>,
-    pieces: Box<[Piece]>,
-    free_piece: u32,
+    pieces: Pieces,
     quota: Quota,
     limits: Limits,
     quote: Box<[u8]>,
@@ -196,19 +179,9 @@ impl Reassembly {
             pieces,
         };
         let limits = Limits::new(config, path_mru, capacity);
-        let free = (1..=pieces).map(|next| Piece {
-            next: match u32::try_from(next) {
-                Ok(link) if next < pieces => link,
-                _ => NONE,
-            },
-            offset: 0,
-            skip: 0,
-            stored: Stored::EMPTY,
-        });
         Self {
             datagrams: TimedMap::new(limits.total.contexts, secret),
-            pieces: free.collect(),
-            free_piece: 0,
+            pieces: Pieces::new(pieces),
             quota: Quota::new(limits.total, limits.per_b4, secret),
             limits,
             quote: vec![0; QUOTE].into_boxed_slice(),
@@ -222,7 +195,7 @@ impl Reassembly {
         let capacity = Usage {
             contexts: self.datagrams.capacity(),
             bytes: slab.capacity() / 2,
-            pieces: self.pieces.len(),
+            pieces: self.pieces.capacity(),
         };
         self.limits = Limits::new(config, path_mru, capacity);
         let Limits { total, per_b4, .. } = self.limits;
@@ -321,7 +294,7 @@ impl Reassembly {
                     dst: key.dst,
                 });
             }
-            self.free_pieces(slab, datagram.pieces);
+            self.pieces.clear(slab, datagram.pieces);
         }
     }
 
@@ -381,7 +354,8 @@ impl Reassembly {
         if let State::Dead(reason) = datagram.state {
             return Err(Fit::Alone(reason)); // also what arrives later
         }
-        match self.compare(slab, datagram, arrival) {
+        let Datagram { pieces, end, .. } = *datagram;
+        match self.pieces.compare(slab, pieces, end, arrival) {
             Ok(()) => {}
             //
             Err(Misfit::Duplicate) => return Err(Fit::Alone(DropReason::Ipv6FragmentDuplicate)),
@@ -394,43 +368,6 @@ impl Reassembly {
             return Err(Fit::Kill(DropReason::Ipv6ReassembledTooBig));
         }
         Ok(())
-    }
-
-    /// Compares a fragment with those that are held: it has to lie in a gap, and the datagram has
-    /// to end where its one last fragment does.
-    fn compare(
-        &self,
-        slab: &Slab,
-        datagram: &Datagram,
-        arrival: &Arrival<'_>,
-    ) -> Result<(), Misfit> {
-        let (start, end) = (arrival.start(), arrival.end());
-        let mut held_end = 0;
-        let mut at = datagram.pieces;
-        while let Some(piece) = self.pieces.get(at as usize) {
-            let (offset, skip) = (piece.offset as usize, piece.skip as usize);
-            held_end = offset + piece.stored.len().saturating_sub(skip);
-            if start < held_end && offset < end {
-                let last = !arrival.header.more;
-                let same = offset == start
-                    && (datagram.end == Some(held_end)) == last
-                    && slab.equals(&piece.stored, skip, arrival.data);
-                return Err(if same {
-                    Misfit::Duplicate
-                } else {
-                    Misfit::Overlap
-                });
-            }
-            at = piece.next;
-        }
-        // Nothing may lie behind the last fragment, and there is one of those.
-        let behind = match (datagram.end, arrival.header.more) {
-            (Some(known), true) => end > known,
-            (Some(_), false) => true,
-            (None, true) => false,
-            (None, false) => held_end > start,
-        };
-        if behind { Err(Misfit::Overlap) } else { Ok(()) }
     }
 
     fn hold(
@@ -458,50 +395,18 @@ impl Reassembly {
             self.quota.release(key.src, charge);
             return Err(DropReason::Ipv6ReassemblyFull);
         };
-        let new = self.free_piece;
-        let (Some(datagram), Some(piece)) = (
-            self.datagrams.get_mut(slot),
-            self.pieces.get_mut(new as usize),
-        ) else {
+        let datagram = self.datagrams.get_mut(slot).ok_or(DropReason::Internal)?;
+        let (list, offset) = (&mut datagram.pieces, arrival.header.offset);
+        if let Err(stored) = self.pieces.insert(list, offset, skip, stored) {
             slab.free(stored); // not reached: there are as many pieces as chunks
             self.quota.release(key.src, charge);
             return Err(DropReason::Ipv6ReassemblyFull);
-        };
-        self.free_piece = piece.next;
-        piece.offset = arrival.header.offset.into();
-        piece.skip = u32::try_from(skip).unwrap_or(0);
-        piece.stored = stored;
+        }
         datagram.charged.bytes += charge.bytes;
         datagram.charged.pieces += 1;
         datagram.count += 1;
-        let head = datagram.pieces;
-        let head = self.link_in(head, new);
-        if let Some(datagram) = self.datagrams.get_mut(slot) {
-            datagram.pieces = head;
-        }
         self.watch();
         Ok(())
-    }
-
-    /// Links piece `new` into a list that is sorted by offset; returns the list's head.
-    fn link_in(&mut self, head: u32, new: u32) -> u32 {
-        let offset_of = |at: u32| self.pieces.get(at as usize).map(|piece| piece.offset);
-        let wanted = offset_of(new).unwrap_or(0);
-        let (mut before, mut after) = (NONE, head);
-        while offset_of(after).is_some_and(|offset| offset < wanted) {
-            before = after;
-            after = self.next(after);
-        }
-        if let Some(piece) = self.pieces.get_mut(new as usize) {
-            piece.next = after;
-        }
-        match self.pieces.get_mut(before as usize) {
-            Some(piece) => {
-                piece.next = new;
-                head
-            }
-            None => new,
-        }
     }
 
     /// Turns a datagram into a tombstone; returns how many fragments were lost with it.
@@ -511,7 +416,7 @@ impl Reassembly {
             return 0;
         };
         let lost = core::mem::take(&mut datagram.count);
-        let pieces = core::mem::replace(&mut datagram.pieces, NONE);
+        let pieces = core::mem::replace(&mut datagram.pieces, List::EMPTY);
         datagram.state = State::Dead(reason);
         let freed = Usage {
             contexts: 0,
@@ -522,12 +427,13 @@ impl Reassembly {
             ..Usage::default()
         };
         self.quota.release(key.src, freed);
-        self.free_pieces(slab, pieces);
+        self.pieces.clear(slab, pieces);
         self.watch();
         lost
     }
 
-    /// Writes the packet whose last gap `arrival` closed, and gives back what was held of it.
+    /// Writes the packet whose last gap `arrival` closed, and gives back what was held of it. In
+    /// whichever order fragments came, each stands where its offset says.
     fn complete(
         &mut self,
         slab: &mut Slab,
@@ -537,7 +443,7 @@ impl Reassembly {
         start: usize,
     ) -> Reassembled {
         let written = self.assemble(slab, &datagram, arrival, scratch, start);
-        self.free_pieces(slab, datagram.pieces);
+        self.pieces.clear(slab, datagram.pieces);
         match written {
             Ok(len) => Reassembled::Complete {
                 len,
@@ -574,18 +480,14 @@ impl Reassembly {
         let room = data.get_mut(arrival.start()..arrival.end());
         room.ok_or(DropReason::Internal)?
             .copy_from_slice(arrival.data);
-        let mut at = datagram.pieces;
-        while let Some(piece) = self.pieces.get(at as usize) {
-            let skip = piece.skip as usize;
-            if piece.offset == 0 {
-                slab.read(&piece.stored, 0, head);
+        for piece in self.pieces.iter(datagram.pieces) {
+            if piece.offset() == 0 {
+                piece.read_packet(slab, head);
             }
-            let held = piece.stored.len().saturating_sub(skip);
             let room = data
-                .get_mut(piece.offset as usize..)
-                .and_then(|room| room.get_mut(..held));
-            slab.read(&piece.stored, skip, room.ok_or(DropReason::Internal)?);
-            at = piece.next;
+                .get_mut(piece.offset()..)
+                .and_then(|room| room.get_mut(..piece.len()));
+            piece.read(slab, room.ok_or(DropReason::Internal)?);
         }
         if let Some(next) = head.get_mut(first.named_at) {
             *next = first.next.0;
@@ -617,24 +519,8 @@ impl Reassembly {
 
     /// Copies what an ICMPv6 error may quote of the first fragment; returns how much that is.
     fn read_first(&mut self, slab: &Slab, datagram: &Datagram) -> Option<usize> {
-        let piece = self.pieces.get(datagram.pieces as usize)?;
-        (piece.offset == 0).then(|| slab.read(&piece.stored, 0, &mut self.quote))
-    }
-
-    fn free_pieces(&mut self, slab: &mut Slab, mut at: u32) {
-        while let Some(piece) = self.pieces.get_mut(at as usize) {
-            slab.free(piece.stored.take());
-            let next = piece.next;
-            piece.next = self.free_piece;
-            self.free_piece = at;
-            at = next;
-        }
-    }
-
-    fn next(&self, at: u32) -> u32 {
-        self.pieces
-            .get(at as usize)
-            .map_or(NONE, |piece| piece.next)
+        let piece = self.pieces.iter(datagram.pieces).next()?;
+        (piece.offset() == 0).then(|| piece.read_packet(slab, &mut self.quote))
     }
 
     /// Whether more than so many eighths of memory or contexts are in use.
@@ -658,7 +544,7 @@ impl Datagram {
     fn new(charged: Usage) -> Self {
         Self {
             state: State::Gathering,
-            pieces: NONE,
+            pieces: List::EMPTY,
             count: 0,
             bytes: 0,
             end: None,

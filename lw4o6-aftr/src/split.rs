@@ -74,7 +74,8 @@ fn pieces(total: usize, room: usize) -> impl Iterator<Item = PieceRange> + Clone
 /// Cuts the IPv6 packet in `frame` for a link of `mtu` bytes. // R-118, R-122
 ///
 /// The Fragment header directly follows the fixed header; what came behind that, Destination
-/// Options included, is the fragmentable part. `emit` gets the parts of every piece but the first,
+/// Options included, is the fragmentable part. The inner packet is not touched, and its
+/// header is in the first piece, which has 1,232 bytes of it at least. `emit` gets the parts of every piece but the first,
 /// in order, and returns whether it has taken it; afterwards `frame` holds the first piece.
 /// Returns the number of pieces. A packet that fits is left as it is.
 ///
