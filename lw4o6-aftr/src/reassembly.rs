@@ -269,32 +269,38 @@ impl Reassembly {
     }
 
     /// Gives up what is older than the timeout. // R-128
-    pub(crate) fn expire(
-        &mut self,
-        slab: &mut Slab,
-        now: Instant,
-        out: &mut impl FnMut(Expired<'_>),
-    ) {
-        while let Some((slot, born)) = self.datagrams.oldest() {
+    #[cfg(test)]
+    fn expire(&mut self, slab: &mut Slab, now: Instant, out: &mut impl FnMut(Expired<'_>)) {
+        while let Some(expired) = self.expire_next(slab, now) {
+            out(expired);
+        }
+    }
+
+    /// Gives up one datagram that is older than the timeout, tombstones aside. // R-128
+    pub(crate) fn expire_next(&mut self, slab: &mut Slab, now: Instant) -> Option<Expired<'_>> {
+        loop {
+            let (slot, born) = self.datagrams.oldest()?;
             if born + self.limits.timeout > now {
-                return;
+                return None;
             }
-            let Some(key) = self.datagrams.key(slot) else {
-                return;
+            let key = self.datagrams.key(slot)?;
+            let datagram = self.close(slot)?;
+            let gathering = datagram.state == State::Gathering;
+            let quoted = if gathering {
+                self.read_first(slab, &datagram)
+            } else {
+                None
             };
-            let Some(datagram) = self.close(slot) else {
-                return;
-            };
-            if datagram.state == State::Gathering {
-                let quoted = self.read_first(slab, &datagram);
-                out(Expired {
-                    fragments: datagram.count,
+            let fragments = datagram.count;
+            self.pieces.clear(slab, datagram.pieces);
+            if gathering {
+                return Some(Expired {
+                    fragments,
                     first: quoted.and_then(|len| self.quote.get(..len)),
                     src: key.src,
                     dst: key.dst,
                 });
             }
-            self.pieces.clear(slab, datagram.pieces);
         }
     }
 
