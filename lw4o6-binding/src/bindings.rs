@@ -448,7 +448,7 @@ impl Bindings {
         self.unindex(key, &binding);
         self.aftrs.sub(binding.aftr);
         self.uncount(&binding);
-        self.barrier.withdraw_from_bulk(key, &binding);
+        self.barrier.withdraw_from_bulk(&binding);
         self.version += 1;
         let change = Change::Removed { binding, reason };
         self.stream.changed(self.now, change.clone());

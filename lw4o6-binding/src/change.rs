@@ -113,8 +113,8 @@ pub enum Event {
     /// [`Committed`](Self::Committed) or one [`Failed`](Self::Failed) with the same number.
     ///
     /// What is written down is a map from softwire to binding: [`Change::Added`],
-    /// [`Change::Replaced`] and [`Change::Renewed`] set an entry, [`Change::Removed`] deletes
-    /// one, present or not, [`Change::BulkReplaced`] sets all of them.
+    /// [`Change::Replaced`] and [`Change::Renewed`] set an entry and [`Change::Removed`] deletes
+    /// one, whether it is there or not; [`Change::BulkReplaced`] sets all of them.
     Persist {
         /// Number of the decision.
         seq: Seq,

@@ -1,7 +1,7 @@
 //! The commit barrier: what was decided and waits for the store.
 
 use alloc::collections::{BTreeMap, BTreeSet};
-use core::net::Ipv4Addr;
+use core::net::{Ipv4Addr, Ipv6Addr};
 
 use lw4o6_wire::b4_addr::Ipv6Prefix;
 use lw4o6_wire::time::Instant;
@@ -9,7 +9,7 @@ use lw4o6_wire::time::Instant;
 use crate::bindings::Bindings;
 use crate::bindings::key::Key;
 use crate::change::{Change, Event, FailReason, RemoveReason};
-use crate::entry::Binding;
+use crate::entry::{Binding, Origin};
 use crate::error::Seq;
 
 /// Decisions in the order of their numbers, and records that wait to become one.
@@ -51,12 +51,15 @@ struct Record {
     before: Seq,
 }
 
+/// Softwires that ended, who had them, and by whose decision.
+pub(crate) type Withdrawn = BTreeSet<(Key, Ipv6Addr, Origin)>;
+
 /// The replacement of the whole table that waits.
 #[derive(Debug)]
 struct Bulk {
     seq: Seq,
-    /// Softwires that ended since it was decided.
-    withdrawn: BTreeMap<Key, Binding>,
+    /// What ended since it was decided.
+    withdrawn: Withdrawn,
 }
 
 impl Barrier {
@@ -162,10 +165,11 @@ impl Barrier {
         self.records.remove(&key);
     }
 
-    /// Takes the ended binding out of the table that waits, if that would bring it back.
-    pub(crate) fn withdraw_from_bulk(&mut self, key: Key, binding: &Binding) {
+    /// Remembers that the binding ended, so that the table that waits does not bring it back.
+    pub(crate) fn withdraw_from_bulk(&mut self, binding: &Binding) {
         if let Some(bulk) = &mut self.bulk {
-            bulk.withdrawn.insert(key, *binding);
+            let Binding { b4, origin, .. } = *binding;
+            bulk.withdrawn.insert((Key::of(&binding.key()), b4, origin));
         }
     }
 
@@ -177,7 +181,7 @@ impl Barrier {
             self.grants += usize::from(granted(&change).is_some());
         }
         if let (Effect::Apply { .. }, Change::BulkReplaced { .. }) = (effect, &change) {
-            let withdrawn = BTreeMap::new();
+            let withdrawn = Withdrawn::new();
             self.bulk = Some(Bulk { seq, withdrawn });
         }
         self.pending.insert(seq, Pending { change, effect });
@@ -224,9 +228,9 @@ impl Barrier {
 
     /// Ends the wait of the replacement; returns what ended meanwhile. Once the new table is
     /// stored, the records made before it have no meaning any more.
-    pub(crate) fn end_bulk(&mut self, stored: bool) -> BTreeMap<Key, Binding> {
+    pub(crate) fn end_bulk(&mut self, stored: bool) -> Withdrawn {
         let Some(bulk) = self.bulk.take() else {
-            return BTreeMap::new();
+            return Withdrawn::new();
         };
         if stored {
             self.records.retain(|_, record| record.before > bulk.seq);
@@ -270,7 +274,8 @@ impl Bindings {
         while let Some((seq, pending)) = self.barrier.pop_through(seq) {
             self.commit(seq, pending);
         }
-        self.pump();
+        // A renewal may have brought the end of a lease forward to now.
+        self.handle_timeout(now);
     }
 
     /// `seq` could not be stored: it and every later decision come to nothing. Those before it
@@ -339,6 +344,9 @@ impl Bindings {
     /// Fails the decision that waits for the softwire; the binding, where that was a grant.
     pub(super) fn withdraw(&mut self, key: Key, why: FailReason) -> Option<Binding> {
         let (seq, pending) = self.barrier.take(key)?;
+        if let Some(binding) = subject(&pending.change) {
+            self.barrier.withdraw_from_bulk(binding);
+        }
         let binding = granted(&pending.change).copied();
         self.fail(seq, pending, why);
         binding

@@ -223,10 +223,9 @@ impl Bindings {
     pub(super) fn commit_bulk(&mut self, version: u64, bindings: &Arc<Vec<Binding>>) -> bool {
         let withdrawn = self.barrier.end_bulk(true);
         let gone = |binding: &Binding| {
+            let Binding { b4, origin, .. } = *binding;
             binding.expires.is_over(self.now)
-                || withdrawn
-                    .get(&Key::of(&binding.key()))
-                    .is_some_and(|ended| (ended.b4, ended.origin) == (binding.b4, binding.origin))
+                || withdrawn.contains(&(Key::of(&binding.key()), b4, origin))
         };
         let ended: Vec<Binding> = bindings.iter().filter(|b| gone(b)).copied().collect();
         let live = if ended.is_empty() {
@@ -246,6 +245,15 @@ impl Bindings {
             let version = self.version;
             let truth = Change::BulkReplaced { version, bindings };
             self.decide(truth, Effect::Record);
+        }
+        // The store learned of these ends after it had learned of the new table, which has some
+        // of the softwires for somebody else.
+        for (key, _, _) in withdrawn {
+            if let Some(current) = self.entries.get(&key).copied() {
+                let (old, new) = (current, current);
+                let truth = Change::Replaced { old, new };
+                self.barrier.record_later(key, truth);
+            }
         }
         installed
     }

@@ -238,6 +238,39 @@ fn a_replacement_does_not_bring_back_what_ended_while_it_waited() {
 }
 
 #[test]
+fn a_record_of_an_end_does_not_delete_what_a_replacement_gave_to_somebody_else() {
+    // Found by the model: the record comes after the new table in the store.
+    let mut store = store_with(&[dhcp(1, 1, 100)]);
+    let other = Binding {
+        b4: b4(9),
+        ..binding(1, 1)
+    };
+    let seq = store.replace(at(1), vec![other]).unwrap().seq;
+    let deleted = store.remove(at(1), &other.key()).unwrap();
+    assert!(deleted > seq);
+    events(&mut store);
+    store.handle_persisted(at(1), deleted);
+    assert_eq!(all(&store), [other]);
+    let (old, new) = (other, other);
+    let change = Change::Replaced { old, new };
+    let seq = Seq(deleted.0 + 1);
+    let told = events(&mut store);
+    assert_eq!(told.last(), Some(&Event::Persist { seq, change }));
+}
+
+#[test]
+fn a_replacement_does_not_bring_back_a_grant_that_was_withdrawn() {
+    // Found by the model.
+    let mut store = store();
+    store.insert(at(1), dhcp(1, 1, 100)).unwrap();
+    let seq = store.replace_configured(at(1), vec![binding(1, 2)]);
+    let seq = seq.unwrap().seq;
+    store.remove(at(1), &dhcp(1, 1, 100).key()).unwrap();
+    store.handle_persisted(at(1), seq);
+    assert_eq!(all(&store), [binding(1, 2)]);
+}
+
+#[test]
 fn records_from_before_a_replacement_have_no_meaning_after_it() {
     let mut store = store_with(&[binding(1, 1)]);
     let seq = store.remove(at(1), &binding(1, 1).key()).unwrap();

@@ -102,6 +102,16 @@ fn a_renewal_that_waits_fails_when_its_lease_ends() {
 }
 
 #[test]
+fn a_renewal_to_an_end_that_has_come_ends_the_binding_in_the_same_call() {
+    // R-059, found by the model
+    let mut store = store_with(&[dhcp(1, 1, 100)]);
+    let lease = dhcp(1, 1, 100);
+    let seq = store.renew(at(1), &lease.key(), lease.b4, Expiry::At(at(5)));
+    store.handle_persisted(at(5), seq.unwrap());
+    assert!(store.is_empty());
+}
+
+#[test]
 fn a_released_softwire_is_kept_from_other_subscribers() {
     //
     let mut store = store_with(&[dhcp(1, 1, 1000)]);
