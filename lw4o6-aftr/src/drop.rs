@@ -207,6 +207,8 @@ drop_reasons! {
     // Ourselves.
     /// The frame lacks the headroom that `HEADROOM` asks for.
     NoHeadroom = "no-headroom",
+    /// Frames wait in `poll_frame` and leave too little memory for another's output.
+    OutputFull = "output-full",
     /// An invariant of the engine does not hold. Counted, never fatal: a router must not stop.
     Internal = "internal",
 }

@@ -1,26 +1,44 @@
 //! Sans-IO lwAFTR engine (RFC 7596).
 #![forbid(unsafe_code)]
 
-#[cfg_attr(not(test), expect(dead_code, reason = "the packet path comes next"))]
+mod aftr;
+mod binding_check;
 mod bucket;
+mod classify;
 pub mod config;
+mod counters;
+mod downstream;
 mod drop;
-#[cfg_attr(not(test), expect(dead_code, reason = "the packet path comes next"))]
+mod echo;
+mod emit;
+mod flow_label;
 mod fragment_id;
-#[cfg_attr(not(test), expect(dead_code, reason = "the packet path comes next"))]
+mod fragments;
+mod icmp_generate;
+mod icmp_inbound;
+mod icmp_relay;
+mod inner;
+mod key;
+mod limits;
+mod martian;
+mod pieces;
 mod pmtu;
 mod quota;
-#[cfg_attr(not(test), expect(dead_code, reason = "the packet path comes next"))]
 mod reassembly;
-#[cfg_attr(not(test), expect(dead_code, reason = "the packet path comes next"))]
+mod refusal;
+mod settings;
 mod slab;
-#[cfg_attr(not(test), expect(dead_code, reason = "the packet path comes next"))]
 mod split;
 mod timed_map;
-#[cfg_attr(not(test), expect(dead_code, reason = "the packet path comes next"))]
 mod tracker;
+mod upstream;
 mod verdict;
+mod worker;
 
+pub use aftr::Aftr;
 pub use config::AftrConfig;
+pub use counters::{Counter, CounterSnapshot};
 pub use drop::DropReason;
+pub use settings::ConfigError;
 pub use verdict::{Cause, Destination, Kind, Output, Side, Verdict};
+pub use worker::Worker;

@@ -272,6 +272,14 @@ impl OutQueue {
         Ok(Some(output))
     }
 
+    /// Moves the last frame in line to `place`, counted from the first.
+    pub(crate) fn move_last_to(&mut self, place: usize) {
+        if let Some(last) = self.waiting.pop_back() {
+            let place = place.min(self.waiting.len());
+            self.waiting.insert(place, last);
+        }
+    }
+
     /// Frames in line.
     pub(crate) fn len(&self) -> usize {
         self.waiting.len()

@@ -13,4 +13,6 @@ pub mod laws;
     reason = "test tool: lengths are checked in the plainest way, and a panic is a failed test"
 )]
 pub mod model;
+#[expect(clippy::expect_used, reason = "test tool: wrong text is a failed test")]
+pub mod packet;
 pub mod yang;

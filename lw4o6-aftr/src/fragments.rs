@@ -1,0 +1,227 @@
+//! The two steps that keep state: U3, tunnel fragments, and U6 or W3, IPv4 fragments on shared
+//! addresses.
+//!
+//! What an IPv4 fragment lacks are ports. They are remembered from its first one, and every
+//! fragment is then checked and looked up like a whole packet, so a binding that goes takes the
+//! rest of a datagram with it.
+
+use lw4o6_wire::icmpv6::{Icmpv6ErrorKind, ParameterProblemCode};
+use lw4o6_wire::{
+    FrameBuf, HEADROOM, Instant, IpProtocol, Ipv4Packet, Ipv6Header, ipv6_ext,
+};
+
+use crate::classify::{Ipv4, Tunnel};
+use crate::config::{Hairpin, Switch};
+use crate::counters::Counter;
+use crate::emit::Emitted;
+use crate::inner::Inner;
+use crate::key::{Direction, Key, key};
+use crate::reassembly::Reassembled;
+use crate::refusal::Refusal;
+use crate::tracker::{FragmentKey, Later, Piece};
+use crate::worker::Worker;
+use crate::{DropReason, Side, Verdict};
+
+/// The ports of a datagram, in both roles that they can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FragmentPorts {
+    /// Key of the sender, where that is a B4.
+    pub(crate) source: Result<Key, DropReason>,
+    /// Key of the receiver, where that is a B4.
+    pub(crate) destination: Result<Key, DropReason>,
+}
+
+/// Where the ports of a packet come from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Ports {
+    /// From itself, or it needs none.
+    InPacket,
+    /// From itself, and others wait for the outcome.
+    First(FragmentPorts),
+    /// From its first fragment.
+    Known(FragmentPorts),
+    /// Not known yet; the packet is kept.
+    Held,
+}
+
+impl Worker {
+    /// U3: puts tunnel packets together. R-069
+    pub(crate) fn reassemble(
+        &mut self,
+        now: Instant,
+        frame: &FrameBuf<'_>,
+    ) -> Result<Emitted, Refusal> {
+        let packet = frame.packet();
+        let (outer, payload) = Ipv6Header::split(packet).map_err(|_| DropReason::Internal)?;
+        let walk = ipv6_ext::walk(outer.next_header(), payload).map_err(|_| DropReason::Internal)?;
+        let packet = packet.get(..40 + payload.len()).unwrap_or(packet);
+        if self.scratch.is_empty() {
+            // This is a reassembled packet, and a fragment again.
+            return Err(DropReason::ExtHeaderMalformed.into());
+        }
+        let outcome = self.reassembly.push(
+            &mut self.slab,
+            now,
+            packet,
+            &walk,
+            &mut self.scratch,
+            HEADROOM,
+        );
+        self.counters
+            .set(Counter::ReassemblyWarnings, self.reassembly.warnings());
+        match outcome {
+            Reassembled::Held => Ok(Verdict::Consumed.into()),
+            Reassembled::Complete { len, merged } => {
+                self.counters.add(Counter::Merged, merged + 1);
+                self.counters.add(Counter::Reassembled, 1);
+                self.counters.add(Counter::Ipv6FragmentsReassembled, merged + 1);
+                self.counters.add(Counter::Ipv6FragmentsBytesReassembled, len);
+                self.process_scratch(now, Side::Softwire, len);
+                Ok(Verdict::Consumed.into())
+            }
+            Reassembled::Refused {
+                reason,
+                problem,
+                lost,
+            } => {
+                self.discard(reason, lost);
+                Err(problem.map_or(reason.into(), |problem| {
+                    let code = ParameterProblemCode(problem.code);
+                    let pointer = problem.pointer;
+                    Refusal::v6(reason, Icmpv6ErrorKind::ParameterProblem { code, pointer })
+                }))
+            }
+        }
+    }
+
+    /// U6. R-142 R-143
+    pub(crate) fn upstream_ports(
+        &mut self,
+        now: Instant,
+        frame: &FrameBuf<'_>,
+        tunnel: &Tunnel,
+    ) -> Result<Ports, Refusal> {
+        let inner = &tunnel.ipv4.inner;
+        if !inner.is_fragment() {
+            return Ok(Ports::InPacket);
+        }
+        // From a full address to a shared one the first fragment is needed as well.
+        let source = self.is_shared(inner.src);
+        let hairpin = !source
+            && self.settings.config.hairpin == Hairpin::Local
+            && self.is_managed(inner.src)
+            && self.is_shared(inner.dst);
+        if !source && !hairpin {
+            return Ok(Ports::InPacket);
+        }
+        Ok(self.follow(now, frame, inner, Some(tunnel))?)
+    }
+
+    /// W3. R-141
+    pub(crate) fn downstream_ports(
+        &mut self,
+        now: Instant,
+        frame: &FrameBuf<'_>,
+        ipv4: &Ipv4,
+    ) -> Result<Ports, Refusal> {
+        if !ipv4.inner.is_fragment() || !self.is_shared(ipv4.inner.dst) {
+            return Ok(Ports::InPacket);
+        }
+        Ok(self.follow(now, frame, &ipv4.inner, None)?)
+    }
+
+    fn follow(
+        &mut self,
+        now: Instant,
+        frame: &FrameBuf<'_>,
+        inner: &Inner,
+        tunnel: Option<&Tunnel>,
+    ) -> Result<Ports, DropReason> {
+        if self.settings.config.fragments.handling == Switch::Off {
+            return Err(DropReason::FragmentsOff);
+        }
+        if inner.protocol != IpProtocol::ICMP && !inner.protocol.has_ports() {
+            return Err(DropReason::NoL4Port);
+        }
+        let packet = fragment_of(frame, tunnel)?;
+        let piece = Piece::of(&packet)?;
+        let context = FragmentKey::of(tunnel.map(|t| t.b4.octets()), &packet);
+        if inner.is_later_fragment() {
+            let hold = [frame.packet()];
+            return match self.tracker.later(&mut self.slab, now, context, piece, &hold) {
+                Later::Known(ports) => Ok(Ports::Known(ports)),
+                Later::Held => Ok(Ports::Held),
+                Later::Refused(refusal) => {
+                    self.discard(refusal.reason, refusal.lost);
+                    Err(refusal.reason)
+                }
+            };
+        }
+        let rules = self.settings.key_rules;
+        let ports = FragmentPorts {
+            source: key(Direction::Upstream, &packet, inner, rules).and_then(port),
+            destination: key(Direction::Downstream, &packet, inner, rules).and_then(port),
+        };
+        match self.tracker.first(&mut self.slab, now, context, piece, ports) {
+            Ok(released) => {
+                self.releasing |= released > 0;
+                Ok(Ports::First(ports))
+            }
+            Err(refusal) => {
+                self.discard(refusal.reason, refusal.lost);
+                Err(refusal.reason)
+            }
+        }
+    }
+
+    /// Tells the rest of a datagram what became of its first fragment. R-142
+    pub(crate) fn settle<T>(
+        &mut self,
+        now: Instant,
+        frame: &FrameBuf<'_>,
+        tunnel: Option<&Tunnel>,
+        outcome: Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        let Err(refusal) = outcome else {
+            return outcome;
+        };
+        if decides(refusal.reason)
+            && let Ok(packet) = fragment_of(frame, tunnel)
+        {
+            let context = FragmentKey::of(tunnel.map(|t| t.b4.octets()), &packet);
+            let lost = self.tracker.refuse(&mut self.slab, now, context);
+            self.discard(DropReason::FragmentRefused, lost);
+        }
+        Err(refusal)
+    }
+
+    /// Counts held fragments that are given up.
+    pub(crate) fn discard(&self, reason: DropReason, lost: usize) {
+        if lost > 0 {
+            self.counters.add(Counter::Discarded, lost);
+            self.counters.drops(reason, lost);
+        }
+    }
+}
+
+/// Whether a refusal of a first fragment is about its datagram, not about this piece of it.
+const fn decides(reason: DropReason) -> bool {
+    !matches!(reason, DropReason::EcnCongestion | DropReason::HairpinOff)
+}
+
+/// On a shared address only a port will do.
+const fn port(key: Key) -> Result<Key, DropReason> {
+    match key {
+        Key::Port(_) => Ok(key),
+        Key::Address(reason) => Err(reason),
+    }
+}
+
+fn fragment_of<'a>(
+    frame: &'a FrameBuf<'_>,
+    tunnel: Option<&Tunnel>,
+) -> Result<Ipv4Packet<'a>, DropReason> {
+    let at = tunnel.map_or(0, |tunnel| tunnel.at);
+    let packet = frame.packet().get(at..).unwrap_or_default();
+    Ipv4Packet::split(packet).map_err(|_| DropReason::Internal)
+}

@@ -1,0 +1,420 @@
+//! One core's way through the engine.
+//!
+//! A batch is taken in lanes of up to 32 frames: all are read, their table lines are looked up
+//! together, and then they are finished in order. Only finishing keeps state, so a batch of any
+//! size gives what the frames would give one by one.
+
+use std::sync::Arc;
+
+use lw4o6_binding::table::{Lookup, LookupKey, TableReader};
+use lw4o6_wire::icmpv6::{Icmpv6ErrorKind, TimeExceededCode};
+use lw4o6_wire::{BufferTooSmall, FrameBuf, HEADROOM, Instant};
+
+use crate::aftr::Shared;
+use crate::classify::Frame;
+use crate::counters::{Counter, CounterSnapshot, Counters};
+use crate::emit::Emitted;
+use crate::flow_label::FlowKey;
+use crate::fragments::FragmentPorts;
+use crate::icmp_generate::{Icmpv4Reply, Via, verdict};
+use crate::reassembly::Reassembly;
+use crate::refusal::{Answer, Refusal};
+use crate::settings::Settings;
+use crate::slab::{OutQueue, Slab};
+use crate::tracker::Tracker;
+use crate::{Cause, Destination, DropReason, Output, Side, Verdict};
+
+/// Frames whose table lines are fetched together.
+const LANES: usize = 32;
+
+/// Largest packet that can be put together: an IPv6 header and what its length field can say.
+const LARGEST: usize = 40 + 65_535;
+
+/// The packet path of one core.
+///
+/// Poll [`poll_frame`](Self::poll_frame) until it is empty after every call that takes packets, and
+/// call [`handle_timeout`](Self::handle_timeout) when [`poll_timeout`](Self::poll_timeout) says.
+/// Doing either late delays packets and loses none, but no frame is taken while output waits that
+/// leaves too little memory for another. A `now` older than the newest seen counts as the newest
+/// seen.
+#[derive(Debug)]
+pub struct Worker {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) settings: Arc<Settings>,
+    generation: u64,
+    pub(crate) reader: TableReader,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) flow_key: FlowKey,
+    pub(crate) slab: Slab,
+    pub(crate) queue: OutQueue,
+    pub(crate) reassembly: Reassembly,
+    pub(crate) tracker: Tracker<FragmentPorts>,
+    /// Where packets stand that have no frame of the caller; empty while one is processed.
+    pub(crate) scratch: Vec<u8>,
+    newest: Instant,
+    started: bool,
+    /// Index in the batch of the frame being processed.
+    pub(crate) after: usize,
+    /// Held fragments wait to be taken out.
+    pub(crate) releasing: bool,
+}
+
+impl Worker {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        reader: TableReader,
+        counters: Arc<Counters>,
+        [reassembly, tracker]: [[u8; 16]; 2],
+    ) -> Self {
+        let generation = shared.generation();
+        let settings = shared.settings();
+        let config = &settings.config;
+        let slab = Slab::new(config.slab_bytes);
+        Self {
+            queue: OutQueue::new(config.slab_bytes / crate::slab::CHUNK),
+            reassembly: Reassembly::new(&config.reassembly, config.path_mru, &slab, reassembly),
+            tracker: Tracker::new(&config.fragments, tracker),
+            flow_key: shared.flow_key,
+            scratch: vec![0; HEADROOM + LARGEST],
+            newest: Instant::ZERO,
+            started: false,
+            after: 0,
+            releasing: false,
+            slab,
+            settings,
+            generation,
+            reader,
+            counters,
+            shared,
+        }
+    }
+
+    /// Takes one frame that came from `side`, and changes it in place.
+    ///
+    /// The same as a batch of one. Where output waits and leaves too little memory, the frame is
+    /// dropped for [`DropReason::OutputFull`].
+    pub fn process(&mut self, now: Instant, side: Side, frame: &mut FrameBuf<'_>) -> Verdict {
+        let mut verdict = Verdict::Drop(DropReason::OutputFull);
+        let len = frame.len();
+        let frames = core::slice::from_mut(frame);
+        let verdicts = core::slice::from_mut(&mut verdict);
+        if self.process_batch(now, side, frames, verdicts) == 0 {
+            self.count(side, len, verdict);
+        }
+        verdict
+    }
+
+    /// Takes frames that came from `side`, changes them in place, and writes a verdict for each.
+    ///
+    /// Returns how many were taken: fewer than there are where one of the slices is shorter, or where
+    /// frames wait in [`poll_frame`](Self::poll_frame) and leave too little memory for the output of
+    /// another. The frames behind are untouched.
+    pub fn process_batch(
+        &mut self,
+        now: Instant,
+        side: Side,
+        frames: &mut [FrameBuf<'_>],
+        verdicts: &mut [Verdict],
+    ) -> usize {
+        let now = self.begin(now);
+        let mut taken = 0;
+        for (frames, verdicts) in frames.chunks_mut(LANES).zip(verdicts.chunks_mut(LANES)) {
+            let lanes = frames.len().min(verdicts.len());
+            let done = self.process_lanes(now, side, taken, frames, verdicts);
+            taken += done;
+            if done < lanes {
+                break;
+            }
+        }
+        self.after = 0;
+        taken
+    }
+
+    /// Moves the next frame that waits into `out`, behind [`HEADROOM`] free bytes.
+    ///
+    /// # Errors
+    ///
+    /// Where `out` is too small; the frame waits on.
+    pub fn poll_frame(&mut self, out: &mut FrameBuf<'_>) -> Result<Option<Output>, BufferTooSmall> {
+        self.queue.pop(&mut self.slab, out, HEADROOM)
+    }
+
+    /// Gives up fragments whose time has come. A call that comes early does nothing.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let now = self.begin(now);
+        self.expire(now);
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout) next.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let times = [self.reassembly.poll_timeout(), self.tracker.poll_timeout()];
+        times.into_iter().flatten().min()
+    }
+
+    /// Lets go of the table while no packets come, so that its writer need not wait for this worker.
+    pub fn idle(&mut self) {
+        self.reader.idle();
+    }
+
+    /// What this worker counted.
+    #[must_use]
+    pub fn counters(&self) -> CounterSnapshot {
+        self.counters.snapshot()
+    }
+
+    /// Takes up the time, the configuration and the table.
+    fn begin(&mut self, now: Instant) -> Instant {
+        self.newest = self.newest.max(now);
+        let now = self.newest;
+        if !self.started {
+            self.started = true;
+            self.shared.note_start(now);
+        }
+        let generation = self.shared.generation();
+        if generation != self.generation {
+            self.generation = generation;
+            self.settings = self.shared.settings();
+            let config = &self.settings.config;
+            self.reassembly
+                .reconfigure(&config.reassembly, config.path_mru, &self.slab);
+            self.tracker.reconfigure(&config.fragments);
+        }
+        self.reader.refresh();
+        self.after = 0;
+        // What is due comes first, so that a late call of `handle_timeout` changes no packet's fate.
+        if self.poll_timeout().is_some_and(|at| at <= now) {
+            self.expire(now);
+        }
+        now
+    }
+
+    fn process_lanes(
+        &mut self,
+        now: Instant,
+        side: Side,
+        first: usize,
+        frames: &mut [FrameBuf<'_>],
+        verdicts: &mut [Verdict],
+    ) -> usize {
+        let mut read = [Frame::Refused(Refusal::NONE); LANES];
+        let mut keys = [LookupKey::default(); LANES];
+        let mut found = [Lookup::Foreign; LANES];
+        let lanes = frames.len().min(verdicts.len()).min(LANES);
+        for ((read, key), frame) in read.iter_mut().zip(&mut keys).zip(frames.iter()).take(lanes) {
+            *read = self.read(side, frame.packet());
+            *key = read.lookup_key();
+        }
+        if let (Some(keys), Some(found)) = (keys.get(..lanes), found.get_mut(..lanes)) {
+            self.reader.lookup_batch(keys, found);
+        }
+        let lines = read.iter().zip(&found).zip(frames).zip(verdicts);
+        for (lane, (((read, found), frame), verdict)) in lines.enumerate().take(lanes) {
+            if self.slab.free_bytes() < self.settings.worst_case {
+                return lane;
+            }
+            self.after = first + lane;
+            *verdict = self.process_one(now, side, frame, read, *found);
+        }
+        lanes
+    }
+
+    fn process_one(
+        &mut self,
+        now: Instant,
+        side: Side,
+        frame: &mut FrameBuf<'_>,
+        read: &Frame,
+        found: Lookup,
+    ) -> Verdict {
+        let len = frame.len();
+        let emitted = self.finish(now, side, frame, read, found);
+        let verdict = self.cut(frame, emitted);
+        self.count(side, len, verdict);
+        self.release(now);
+        verdict
+    }
+
+    /// Processes the held fragments that a first fragment has let go.
+    fn release(&mut self, now: Instant) {
+        while core::mem::take(&mut self.releasing) {
+            while let Some((side, len)) =
+                self.tracker
+                    .take_released(&mut self.slab, &mut self.scratch, HEADROOM)
+            {
+                self.counters.add(Counter::Released, 1);
+                self.process_scratch(now, side, len);
+            }
+        }
+    }
+
+    /// Processes the `len` bytes in the scratch buffer; the result goes to the queue.
+    pub(crate) fn process_scratch(&mut self, now: Instant, side: Side, len: usize) {
+        let mut scratch = core::mem::take(&mut self.scratch);
+        if let Some(mut frame) = FrameBuf::new(&mut scratch, HEADROOM, len) {
+            let read = self.read(side, frame.packet());
+            let LookupKey { ipv4, port } = read.lookup_key();
+            let found = self.reader.lookup(ipv4, port);
+            let emitted = self.finish(now, side, &mut frame, &read, found);
+            let place = self.queue.len();
+            let verdict = self.cut(&mut frame, emitted);
+            self.count_late(side, len, verdict);
+            self.queue_first(&frame, verdict, place);
+        }
+        self.scratch = scratch;
+    }
+
+    /// Queues the packet in `frame` in front of its other pieces, which stand from `place` on.
+    fn queue_first(&mut self, frame: &FrameBuf<'_>, verdict: Verdict, place: usize) {
+        let to = match verdict {
+            Verdict::Forward(side) | Verdict::Reply(side, _) => Destination::Side(side),
+            Verdict::Local(kind) => Destination::Local(kind),
+            Verdict::Consumed | Verdict::Drop(_) => return,
+        };
+        let after = self.after;
+        let output = Output { to, after };
+        if self.queue.push(&mut self.slab, output, &[frame.packet()]) {
+            self.queue.move_last_to(place);
+        } else {
+            debug_assert!(false, "room for one frame's output was made sure of");
+            self.counters.drops(DropReason::Internal, 1);
+        }
+    }
+
+    /// The stateful half: what becomes of a frame that was read as `read`.
+    fn finish(
+        &mut self,
+        now: Instant,
+        side: Side,
+        frame: &mut FrameBuf<'_>,
+        read: &Frame,
+        found: Lookup,
+    ) -> Emitted {
+        let outcome = match read {
+            Frame::Tunnel(tunnel) => {
+                self.counters
+                    .packet(Counter::RcvdIpv6Packets, Counter::RcvdIpv6Bytes, frame.len());
+                self.forward_upstream(now, frame, tunnel, found)
+            }
+            Frame::Ipv4(ipv4) => {
+                if found != Lookup::Foreign {
+                    self.counters
+                        .packet(Counter::RcvdIpv4Packets, Counter::RcvdIpv4Bytes, frame.len());
+                }
+                self.forward_downstream(now, frame, ipv4, found)
+            }
+            Frame::TunnelFragment => self.reassemble(now, frame),
+            Frame::Icmpv6(icmp) => self.icmpv6(now, frame, icmp),
+            Frame::OwnIpv4(ipv4) => self.own_ipv4(now, frame, ipv4),
+            Frame::Local(kind) => Ok(Verdict::Local(*kind).into()),
+            Frame::Refused(refusal) => Err(*refusal),
+        };
+        outcome.unwrap_or_else(|refusal| self.refuse(now, side, frame, read, refusal).into())
+    }
+
+    /// Answers a refused packet where it may be answered.
+    fn refuse(
+        &self,
+        now: Instant,
+        side: Side,
+        frame: &mut FrameBuf<'_>,
+        read: &Frame,
+        refusal: Refusal,
+    ) -> Verdict {
+        let Refusal { reason, answer } = refusal;
+        match (answer, read) {
+            (Answer::V4(kind), Frame::Tunnel(tunnel)) => {
+                let (at, via) = (tunnel.at, Via::Tunnel(tunnel.ends()));
+                let reply = Icmpv4Reply { kind, at, via };
+                verdict(reason, self.answer_v4(now, frame, &tunnel.ipv4.inner, reply))
+            }
+            (Answer::V4(kind), Frame::Ipv4(ipv4)) => {
+                let (at, via) = (0, Via::Internet);
+                let reply = Icmpv4Reply { kind, at, via };
+                verdict(reason, self.answer_v4(now, frame, &ipv4.inner, reply))
+            }
+            (Answer::V6(kind), _) if side == Side::Softwire => {
+                let sent = self.answer_v6(now, frame, kind);
+                verdict(reason, sent.then_some(Side::Softwire))
+            }
+            _ => Verdict::Drop(reason),
+        }
+    }
+
+    /// Gives up what has waited too long. R-128 R-148
+    fn expire(&mut self, now: Instant) {
+        let lost = self.tracker.expire(&mut self.slab, now);
+        self.discard(DropReason::FragmentNoFirst, lost);
+        while let Some(expired) = self.reassembly.expire_next(&mut self.slab, now) {
+            let len = expired.first.map_or(0, <[u8]>::len);
+            if let Some(first) = expired.first
+                && let Some(room) = self.scratch.get_mut(HEADROOM..HEADROOM + len)
+            {
+                room.copy_from_slice(first);
+            }
+            let lost = expired.fragments;
+            self.discard(DropReason::Ipv6ReassemblyTimeout, lost);
+            if len > 0 {
+                self.tell_timeout(now, len);
+            }
+        }
+    }
+
+    /// Tells a B4 that the rest of a packet never came; the first fragment of it stands in the
+    /// scratch buffer. R-129
+    fn tell_timeout(&mut self, now: Instant, len: usize) {
+        let kind = Icmpv6ErrorKind::TimeExceeded {
+            code: TimeExceededCode::REASSEMBLY,
+        };
+        let mut scratch = core::mem::take(&mut self.scratch);
+        if let Some(mut frame) = FrameBuf::new(&mut scratch, HEADROOM, len)
+            && self.slab.free_bytes() >= self.settings.worst_case
+            && self.answer_v6(now, &mut frame, kind)
+        {
+            let output = self.output(Side::Softwire);
+            if !self.queue.push(&mut self.slab, output, &[frame.packet()]) {
+                self.counters.drops(DropReason::Internal, 1);
+            }
+        }
+        self.scratch = scratch;
+    }
+
+    fn count(&self, side: Side, len: usize, verdict: Verdict) {
+        self.counters.add(
+            match side {
+                Side::Softwire => Counter::ReceivedSoftwire,
+                Side::Internet => Counter::ReceivedInternet,
+            },
+            1,
+        );
+        let counter = match verdict {
+            Verdict::Forward(_) => Counter::Forwarded,
+            Verdict::Reply(_, Cause::EchoV4 | Cause::EchoV6) => Counter::Echoed,
+            Verdict::Reply(_, Cause::Dropped(_)) => Counter::Replied,
+            Verdict::Local(_) => Counter::Local,
+            Verdict::Consumed => Counter::Consumed,
+            Verdict::Drop(_) => Counter::Dropped,
+        };
+        self.counters.add(counter, 1);
+        self.count_drop(side, len, verdict);
+    }
+
+    fn count_late(&self, side: Side, len: usize, verdict: Verdict) {
+        let counter = match verdict {
+            Verdict::Forward(_) => Counter::LateForwarded,
+            Verdict::Reply(_, Cause::EchoV4 | Cause::EchoV6) => Counter::LateEchoed,
+            Verdict::Reply(_, Cause::Dropped(_)) => Counter::LateReplied,
+            Verdict::Local(_) => Counter::LateLocal,
+            Verdict::Consumed => Counter::LateConsumed,
+            Verdict::Drop(_) => Counter::LateDropped,
+        };
+        self.counters.add(counter, 1);
+        self.count_drop(side, len, verdict);
+    }
+
+    fn count_drop(&self, side: Side, len: usize, verdict: Verdict) {
+        if let Verdict::Drop(reason) | Verdict::Reply(_, Cause::Dropped(reason)) = verdict {
+            self.counters.dropped(side, reason, len);
+        }
+    }
+}
