@@ -61,7 +61,11 @@ impl Aftr {
     /// # Errors
     ///
     /// The first field of `config` that cannot be.
-    pub fn new(config: AftrConfig, table: TableShared, seed: [u8; 32]) -> Result<Self, ConfigError> {
+    pub fn new(
+        config: AftrConfig,
+        table: TableShared,
+        seed: [u8; 32],
+    ) -> Result<Self, ConfigError> {
         let settings = Settings::new(config)?;
         let mut secrets = ChaCha12Rng::from_seed(seed);
         let flow_key = FlowKey {

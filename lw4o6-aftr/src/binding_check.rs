@@ -10,9 +10,9 @@ use lw4o6_wire::icmpv6::{Icmpv6ErrorKind, UnreachableCode};
 use crate::DropReason;
 use crate::classify::Tunnel;
 use crate::config::{UnboundDestination, UnboundSource, UnknownProtocol};
+use crate::inner::Inner;
 use crate::key::Key;
 use crate::refusal::Refusal;
-use crate::inner::Inner;
 use crate::worker::Worker;
 
 impl Worker {
@@ -108,7 +108,8 @@ impl Worker {
     ///
     fn no_port_answer(&self, key: Key) -> Refusal {
         let reason = no_port(key);
-        let answered = self.settings.config.unknown_protocol == UnknownProtocol::ProtocolUnreachable;
+        let answered =
+            self.settings.config.unknown_protocol == UnknownProtocol::ProtocolUnreachable;
         if reason == DropReason::NoL4Port && answered {
             Refusal::v4(reason, Icmpv4ErrorKind::ProtocolUnreachable)
         } else {

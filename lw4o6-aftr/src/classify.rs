@@ -13,8 +13,8 @@ use lw4o6_wire::{Ecn, ExtProblem, IpProtocol, Ipv4Packet, Ipv6Header};
 
 use crate::emit::Ends;
 use crate::inner::Inner;
-use crate::martian::is_ipv6_source;
 use crate::key::{Direction, Key, key};
+use crate::martian::is_ipv6_source;
 use crate::refusal::Refusal;
 use crate::settings::OUTER_LEN;
 use crate::worker::Worker;
@@ -129,8 +129,7 @@ impl Worker {
     /// U1, U2, U4 and U5.
     fn read_ipv6(&self, packet: &[u8]) -> Result<Frame, Refusal> {
         // U1: outer header.
-        let (outer, payload) =
-            Ipv6Header::split(packet).map_err(|_| DropReason::Ipv6Malformed)?;
+        let (outer, payload) = Ipv6Header::split(packet).map_err(|_| DropReason::Ipv6Malformed)?;
         let (src, dst) = (outer.src(), outer.dst());
         let to_aftr = match self.target(dst) {
             Target::Aftr => true,
@@ -237,7 +236,9 @@ impl Worker {
 fn is_icmp_error(inner: &Inner, l4: &[u8]) -> bool {
     inner.protocol == IpProtocol::ICMP
         && !inner.is_later_fragment()
-        && l4.first().is_some_and(|type_| Icmpv4Type(*type_).is_error())
+        && l4
+            .first()
+            .is_some_and(|type_| Icmpv4Type(*type_).is_error())
 }
 
 /// Neighbor discovery is judged by whoever speaks it: its sources may be link-local or unspecified.

@@ -134,6 +134,8 @@ counters! {
 
     /// How often reassembly memory came near its end.
     ReassemblyWarnings = "reassembly-warnings",
+    /// IPv4 fragment contexts that made room for younger ones.
+    FragmentEvictions = "fragment-evictions",
 
     // Fragments made here.
     /// Tunnel packets that left in fragments.

@@ -6,9 +6,7 @@
 //! rest of a datagram with it.
 
 use lw4o6_wire::icmpv6::{Icmpv6ErrorKind, ParameterProblemCode};
-use lw4o6_wire::{
-    FrameBuf, HEADROOM, Instant, IpProtocol, Ipv4Packet, Ipv6Header, ipv6_ext,
-};
+use lw4o6_wire::{FrameBuf, HEADROOM, Instant, IpProtocol, Ipv4Packet, Ipv6Header, ipv6_ext};
 
 use crate::classify::{Ipv4, Tunnel};
 use crate::config::{Hairpin, Switch};
@@ -53,11 +51,16 @@ impl Worker {
     ) -> Result<Emitted, Refusal> {
         let packet = frame.packet();
         let (outer, payload) = Ipv6Header::split(packet).map_err(|_| DropReason::Internal)?;
-        let walk = ipv6_ext::walk(outer.next_header(), payload).map_err(|_| DropReason::Internal)?;
+        let walk =
+            ipv6_ext::walk(outer.next_header(), payload).map_err(|_| DropReason::Internal)?;
         let packet = packet.get(..40 + payload.len()).unwrap_or(packet);
         if self.scratch.is_empty() {
             // This is a reassembled packet, and a fragment again.
             return Err(DropReason::ExtHeaderMalformed.into());
+        }
+        // under pressure, memory is for those that have a binding.
+        if self.reassembly.is_tight() && !self.reader.b4_known(&outer.src().octets()) {
+            return Err(DropReason::Ipv6ReassemblyFull.into());
         }
         let outcome = self.reassembly.push(
             &mut self.slab,
@@ -74,8 +77,10 @@ impl Worker {
             Reassembled::Complete { len, merged } => {
                 self.counters.add(Counter::Merged, merged + 1);
                 self.counters.add(Counter::Reassembled, 1);
-                self.counters.add(Counter::Ipv6FragmentsReassembled, merged + 1);
-                self.counters.add(Counter::Ipv6FragmentsBytesReassembled, len);
+                self.counters
+                    .add(Counter::Ipv6FragmentsReassembled, merged + 1);
+                self.counters
+                    .add(Counter::Ipv6FragmentsBytesReassembled, len);
                 self.process_scratch(now, Side::Softwire, len);
                 Ok(Verdict::Consumed.into())
             }
@@ -148,7 +153,10 @@ impl Worker {
         let context = FragmentKey::of(tunnel.map(|t| t.b4.octets()), &packet);
         if inner.is_later_fragment() {
             let hold = [frame.packet()];
-            return match self.tracker.later(&mut self.slab, now, context, piece, &hold) {
+            return match self
+                .tracker
+                .later(&mut self.slab, now, context, piece, &hold)
+            {
                 Later::Known(ports) => Ok(Ports::Known(ports)),
                 Later::Held => Ok(Ports::Held),
                 Later::Refused(refusal) => {
@@ -162,9 +170,14 @@ impl Worker {
             source: key(Direction::Upstream, &packet, inner, rules).and_then(port),
             destination: key(Direction::Downstream, &packet, inner, rules).and_then(port),
         };
-        match self.tracker.first(&mut self.slab, now, context, piece, ports) {
+        match self
+            .tracker
+            .first(&mut self.slab, now, context, piece, ports)
+        {
             Ok(released) => {
                 self.releasing |= released > 0;
+                self.counters
+                    .set(Counter::FragmentEvictions, self.tracker.evictions());
                 Ok(Ports::First(ports))
             }
             Err(refusal) => {

@@ -3,8 +3,8 @@
 use core::net::{Ipv4Addr, Ipv6Addr};
 
 use lw4o6_binding::table::Lookup;
-use lw4o6_wire::icmpv4::{self, Icmpv4ErrorKind, Icmpv4Type};
 use lw4o6_wire::frame::LinkCast;
+use lw4o6_wire::icmpv4::{self, Icmpv4ErrorKind, Icmpv4Type};
 use lw4o6_wire::icmpv6::{
     self, Icmpv6ErrorKind, Icmpv6Type, ParameterProblemCode, UnreachableCode,
 };
@@ -117,7 +117,9 @@ impl Worker {
             Via::Tunnel(_) => Ok(via),
             Via::Internet if !self.is_managed(inner.src) => Ok(via),
             Via::Internet => {
-                let key = self.sender_key(inner, offending).ok_or(Suppressed::Unbound)?;
+                let key = self
+                    .sender_key(inner, offending)
+                    .ok_or(Suppressed::Unbound)?;
                 let Lookup::Found(softwire) = self.lookup(inner.src, key) else {
                     return Err(Suppressed::Unbound);
                 };
@@ -137,9 +139,7 @@ impl Worker {
                 let port0 = self.settings.key_rules.inbound_echo == InboundEcho::Port0;
                 Some(Key::Port(if answers_inbound && port0 { 0 } else { ident }))
             }
-            QuotedKey::NoPort | QuotedKey::Truncated => {
-                Some(Key::Address(DropReason::NoL4Port))
-            }
+            QuotedKey::NoPort | QuotedKey::Truncated => Some(Key::Address(DropReason::NoL4Port)),
             QuotedKey::Error | QuotedKey::Fragment => None,
         }
     }
@@ -177,7 +177,11 @@ impl Worker {
             Via::Tunnel(_) => icmpv4::MAX_QUOTE,
         };
         frame.trim_front(reply.at);
-        frame.truncate(usize::from(inner.total_len).min(icmpv4::MAX_QUOTE).min(room));
+        frame.truncate(
+            usize::from(inner.total_len)
+                .min(icmpv4::MAX_QUOTE)
+                .min(room),
+        );
         let header = icmpv4::error_header(reply.kind, frame.packet());
         frame.push_front(&header)?;
         let len = frame.len() + 20;
@@ -194,8 +198,11 @@ impl Worker {
             dst: inner.src,
         };
         frame.push_front(&fields.to_bytes())?;
-        self.counters
-            .packet(Counter::OutIcmpv4ErrorPackets, Counter::OutIcmpv4ErrorBytes, len);
+        self.counters.packet(
+            Counter::OutIcmpv4ErrorPackets,
+            Counter::OutIcmpv4ErrorBytes,
+            len,
+        );
         match via {
             Via::Internet => Ok(Side::Internet),
             Via::Tunnel(ends) => {
@@ -260,7 +267,8 @@ impl Worker {
         }
         // a parameter problem with an option is the exception, which 4/2 stands for.
         let option = ParameterProblemCode::OPTION;
-        let excepted = matches!(kind, Icmpv6ErrorKind::ParameterProblem { code, .. } if code == option);
+        let excepted =
+            matches!(kind, Icmpv6ErrorKind::ParameterProblem { code, .. } if code == option);
         if frame.link_cast() != LinkCast::Unicast && !excepted || frame.headroom() < 48 {
             return Err(Suppressed::Policy);
         }
@@ -297,8 +305,11 @@ impl Worker {
         };
         frame.push_front(&fields.to_bytes())?;
         let len = frame.len();
-        self.counters
-            .packet(Counter::OutIcmpv6ErrorPackets, Counter::OutIcmpv6ErrorBytes, len);
+        self.counters.packet(
+            Counter::OutIcmpv6ErrorPackets,
+            Counter::OutIcmpv6ErrorBytes,
+            len,
+        );
         Ok(())
     }
 }

@@ -17,9 +17,10 @@ impl Worker {
         frame: &mut FrameBuf<'_>,
         icmp: &Icmpv6,
     ) -> Result<Emitted, Refusal> {
-        let (_, payload) =
-            Ipv6Header::split(frame.packet()).map_err(|_| DropReason::Internal)?;
-        let message = payload.get(icmp.at.saturating_sub(40)..).unwrap_or_default();
+        let (_, payload) = Ipv6Header::split(frame.packet()).map_err(|_| DropReason::Internal)?;
+        let message = payload
+            .get(icmp.at.saturating_sub(40)..)
+            .unwrap_or_default();
         let (header, _) = Icmpv6Header::split(message).map_err(|_| DropReason::Icmpv6Malformed)?;
         if !icmpv6::verify(icmp.src, icmp.dst, message) {
             return Err(DropReason::Icmpv6Checksum.into());

@@ -22,8 +22,8 @@ use lw4o6_wire::icmpv6::{
 };
 use lw4o6_wire::quote::{QuotedKey, QuotedTunnel, tunnel_quote};
 use lw4o6_wire::{
-    ExtProblem, FrameBuf, Instant, IpProtocol, Ipv4Packet, Ipv6Header, ParseErrorKind,
-    QuotedIpv4, ipv6_ext,
+    ExtProblem, FrameBuf, Instant, IpProtocol, Ipv4Packet, Ipv6Header, ParseErrorKind, QuotedIpv4,
+    ipv6_ext,
 };
 
 use crate::classify::Icmpv6;
@@ -65,7 +65,9 @@ impl Worker {
         }
         let (outer, payload) =
             Ipv6Header::split(frame.packet()).map_err(|_| DropReason::Internal)?;
-        let message = payload.get(icmp.at.saturating_sub(40)..).unwrap_or_default();
+        let message = payload
+            .get(icmp.at.saturating_sub(40)..)
+            .unwrap_or_default();
         let aftr = outer.dst();
         let (header, _) = Icmpv6Header::split(message).map_err(|_| DropReason::Icmpv6Malformed)?;
         let kind = Icmpv6ErrorKind::from_header(&header).ok_or(DropReason::Internal)?;

@@ -159,7 +159,10 @@ fn error_key(
 ) -> Result<Key, DropReason> {
     let quoted = ipv4_quote(message).map_err(|error| match error.kind {
         ParseErrorKind::Truncated { .. } => DropReason::Icmpv4QuoteNoPort,
-        _ => DropReason::Icmpv4Malformed,
+        ParseErrorKind::Version(_)
+        | ParseErrorKind::Length(_)
+        | ParseErrorKind::Value(_)
+        | ParseErrorKind::Checksum => DropReason::Icmpv4Malformed,
     })?;
     if rules.quoted_checksum == QuotedChecksum::Verify && !quoted.header_checksum_ok() {
         return Err(DropReason::Icmpv4QuoteChecksum);
@@ -178,8 +181,6 @@ fn error_key(
         QuotedKey::Ident { ident, .. } => Ok(Key::Port(ident)),
         QuotedKey::Error => Err(DropReason::Icmpv4QuoteError),
         QuotedKey::Fragment => Ok(Key::Address(DropReason::Icmpv4QuoteFragment)),
-        QuotedKey::NoPort | QuotedKey::Truncated => {
-            Ok(Key::Address(DropReason::Icmpv4QuoteNoPort))
-        }
+        QuotedKey::NoPort | QuotedKey::Truncated => Ok(Key::Address(DropReason::Icmpv4QuoteNoPort)),
     }
 }

@@ -55,8 +55,7 @@ impl Worker {
         side: Side,
         mtu: u16,
     ) -> Result<usize, SplitError> {
-        let (header, _) =
-            Ipv6Header::split(frame.packet()).map_err(|_| SplitError::Malformed)?;
+        let (header, _) = Ipv6Header::split(frame.packet()).map_err(|_| SplitError::Malformed)?;
         let ident = self.shared.fragment_ids.next(header.src(), header.dst());
         let output = self.output(side);
         let (queue, slab) = (&mut self.queue, &mut self.slab);
@@ -75,7 +74,10 @@ impl Worker {
         let overhead = self.settings.overhead;
         let mut outer = [0; OUTER_LEN + LIMIT_LEN];
         let outer = outer.get_mut(..overhead).ok_or(SplitError::Malformed)?;
-        let headers = frame.packet().get(..overhead).ok_or(SplitError::Malformed)?;
+        let headers = frame
+            .packet()
+            .get(..overhead)
+            .ok_or(SplitError::Malformed)?;
         outer.copy_from_slice(headers);
         frame.trim_front(overhead);
         let output = self.output(side);
@@ -117,7 +119,9 @@ fn set_payload_len(outer: &mut [u8], len: usize) {
 fn push_slice(frame: &mut FrameBuf<'_>, headers: &[u8]) -> Result<(), SplitError> {
     let rest = headers.get(OUTER_LEN..).unwrap_or_default();
     if let Some(limit) = rest.first_chunk::<LIMIT_LEN>() {
-        frame.push_front(limit).map_err(|_| SplitError::NoHeadroom)?;
+        frame
+            .push_front(limit)
+            .map_err(|_| SplitError::NoHeadroom)?;
     }
     let outer = headers.first_chunk::<OUTER_LEN>();
     frame

@@ -323,6 +323,7 @@ impl Reassembly {
     }
 
     /// Slab memory and contexts in use, tombstones included.
+    #[cfg(test)]
     pub(crate) const fn usage(&self) -> Usage {
         self.quota.total()
     }

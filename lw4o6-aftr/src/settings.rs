@@ -3,9 +3,7 @@
 use core::net::{Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 
-use crate::config::{
-    AftrConfig, DscpEncap, FlowLabel, FragmentConfig, MssClamp, ReassemblyConfig,
-};
+use crate::config::{AftrConfig, DscpEncap, FlowLabel, FragmentConfig, MssClamp, ReassemblyConfig};
 use crate::key::KeyRules;
 use crate::limits::Rates;
 use crate::martian::{is_ipv6_source, is_martian, is_service};

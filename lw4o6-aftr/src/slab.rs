@@ -286,6 +286,7 @@ impl OutQueue {
     }
 
     /// Frames there is still a place for.
+    #[cfg(test)]
     pub(crate) fn room(&self) -> usize {
         self.limit.saturating_sub(self.waiting.len())
     }

@@ -201,7 +201,12 @@ impl Worker {
         let mut keys = [LookupKey::default(); LANES];
         let mut found = [Lookup::Foreign; LANES];
         let lanes = frames.len().min(verdicts.len()).min(LANES);
-        for ((read, key), frame) in read.iter_mut().zip(&mut keys).zip(frames.iter()).take(lanes) {
+        for ((read, key), frame) in read
+            .iter_mut()
+            .zip(&mut keys)
+            .zip(frames.iter())
+            .take(lanes)
+        {
             *read = self.read(side, frame.packet());
             *key = read.lookup_key();
         }
@@ -292,14 +297,20 @@ impl Worker {
     ) -> Emitted {
         let outcome = match read {
             Frame::Tunnel(tunnel) => {
-                self.counters
-                    .packet(Counter::RcvdIpv6Packets, Counter::RcvdIpv6Bytes, frame.len());
+                self.counters.packet(
+                    Counter::RcvdIpv6Packets,
+                    Counter::RcvdIpv6Bytes,
+                    frame.len(),
+                );
                 self.forward_upstream(now, frame, tunnel, found)
             }
             Frame::Ipv4(ipv4) => {
                 if found != Lookup::Foreign {
-                    self.counters
-                        .packet(Counter::RcvdIpv4Packets, Counter::RcvdIpv4Bytes, frame.len());
+                    self.counters.packet(
+                        Counter::RcvdIpv4Packets,
+                        Counter::RcvdIpv4Bytes,
+                        frame.len(),
+                    );
                 }
                 self.forward_downstream(now, frame, ipv4, found)
             }
@@ -326,7 +337,10 @@ impl Worker {
             (Answer::V4(kind), Frame::Tunnel(tunnel)) => {
                 let (at, via) = (tunnel.at, Via::Tunnel(tunnel.ends()));
                 let reply = Icmpv4Reply { kind, at, via };
-                verdict(reason, self.answer_v4(now, frame, &tunnel.ipv4.inner, reply))
+                verdict(
+                    reason,
+                    self.answer_v4(now, frame, &tunnel.ipv4.inner, reply),
+                )
             }
             (Answer::V4(kind), Frame::Ipv4(ipv4)) => {
                 let (at, via) = (0, Via::Internet);

@@ -5,7 +5,13 @@
 //! let out = bench.internet(&V4::udp("198.51.100.1:53", "192.0.2.18:1232").build());
 //! assert_eq!(out.verdict, Verdict::Forward(Side::Softwire));
 //! ```
-#![allow(dead_code, reason = "every test file uses a part of it")]
+#![allow(
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "every test file uses a part of it, and a panic is a failed test"
+)]
 
 use lw4o6_aftr::{Aftr, AftrConfig, Counter, DropReason, Output, Side, Verdict, Worker};
 use lw4o6_binding::table::{
