@@ -23,6 +23,7 @@ mod limits;
 mod martian;
 mod pieces;
 mod pmtu;
+pub mod port;
 mod quota;
 mod reassembly;
 mod refusal;

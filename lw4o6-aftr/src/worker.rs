@@ -51,7 +51,7 @@ pub struct Worker {
     pub(crate) tracker: Tracker<FragmentPorts>,
     /// Where packets stand that have no frame of the caller; empty while one is processed.
     pub(crate) scratch: Vec<u8>,
-    newest: Instant,
+    pub(crate) newest: Instant,
     started: bool,
     /// Index in the batch of the frame being processed.
     pub(crate) after: usize,
@@ -164,7 +164,7 @@ impl Worker {
     }
 
     /// Takes up the time, the configuration and the table.
-    fn begin(&mut self, now: Instant) -> Instant {
+    pub(crate) fn begin(&mut self, now: Instant) -> Instant {
         self.newest = self.newest.max(now);
         let now = self.newest;
         if !self.started {
