@@ -135,6 +135,10 @@ fn reader_and_module_refuse_the_same() {
     let text = String::from_utf8(json(&[everything()])).unwrap();
     let changes = [
         ("\"psid-len\": 16", "\"psid-len\": 17"),
+        (
+            "\"psid-offset\": 0,\n                  \"psid-len\": 16",
+            "\"psid-offset\": 1,\n                  \"psid-len\": 16",
+        ),
         ("\"psid-len\": 16", "\"psid-len\": \"16\""),
         ("\"psid-offset\": 6", "\"psid-offset\": 17"),
         ("\"psid\": 52", "\"psid\": 65536"),

@@ -7,6 +7,26 @@
 //!
 //! Nothing here reads a clock: expiry times are UTC in the text and monotonic in the table, and
 //! the caller hands over the pair that ties the two together.
+//!
+//! ```
+//! use lw4o6_binding::formats::{csv, snabb::SnabbConfig};
+//! use lw4o6_binding::{Clock, Utc};
+//! use lw4o6_wire::Instant;
+//!
+//! let text = b"softwire-config { binding-table { softwire {
+//!     ipv4 192.0.2.1; psid 5; b4-ipv6 2001:db8::b4; br-address 2001:db8::af;
+//!     port-set { psid-length 6; }
+//! } } }";
+//! let config = SnabbConfig::parse(text)?;
+//! assert_eq!(config.warnings().count(), 0);
+//! let binding = config.softwires[0].binding()?.binding;
+//!
+//! let clock = Clock { instant: Instant::ZERO, utc: Utc::from_micros(1_795_201_200_000_000) };
+//! let mut table = Vec::new();
+//! csv::export(&mut table, [&binding], clock)?;
+//! assert!(table.ends_with(b"2001:db8::b4,192.0.2.1,0,6,5,2001:db8::af,static,\n"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 pub mod csv;
 mod error;

@@ -37,6 +37,16 @@ pub(super) fn binding() -> impl Strategy<Value = Binding> {
     )
 }
 
+/// How often a law is tried; scales with the environment variable `LW4O6_SCALE`.
+pub(super) fn cases() -> ProptestConfig {
+    let scale = std::env::var("LW4O6_SCALE").ok();
+    let scale: u32 = scale.and_then(|s| s.parse().ok()).unwrap_or(1);
+    ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(256 * scale)
+    }
+}
+
 /// Some of them.
 pub(super) fn bindings() -> impl Strategy<Value = Vec<Binding>> {
     vec(binding(), 0..12)

@@ -4,7 +4,7 @@ use lw4o6_wire::Instant;
 use proptest::prelude::*;
 
 use super::*;
-use crate::formats::strategies::bindings;
+use crate::formats::strategies::{bindings, cases};
 
 const CLOCK: Clock = Clock {
     instant: Instant::from_secs(1000),
@@ -176,6 +176,8 @@ fn no_prefix_panics_and_none_that_cuts_a_line_is_accepted() {
 }
 
 proptest! {
+    #![proptest_config(cases())]
+
     #[test]
     fn reading_gives_back_what_was_written(written in bindings()) {
         let read: Vec<_> = read(&write(&written)).iter().map(|b| b.binding).collect();

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::formats::Source;
-use crate::formats::strategies::bindings;
+use crate::formats::strategies::{bindings, cases};
 use crate::utc::{Clock, Utc};
 use crate::{Expiry, Origin};
 
@@ -633,6 +633,8 @@ fn unplaced(mut instances: Vec<Instance>) -> Vec<Instance> {
 }
 
 proptest! {
+    #![proptest_config(cases())]
+
     //
     #[test]
     fn reading_gives_back_what_was_written(instances in any_document(), pretty: bool) {

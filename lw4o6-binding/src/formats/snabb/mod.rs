@@ -37,9 +37,6 @@ pub use write::export;
 use crate::Binding;
 use crate::formats::{ImportError, ImportedBinding, Source};
 
-/// Name of the schema whose leaves and defaults are read.
-pub const SCHEMA: &str = "snabb-softwire-v3";
-
 /// A value with the line that gave it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Leaf<T> {

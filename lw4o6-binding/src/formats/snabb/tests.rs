@@ -9,7 +9,7 @@ use std::vec::Vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::formats::strategies::bindings;
+use crate::formats::strategies::{bindings, cases};
 use crate::formats::{ImportErrorKind, Place};
 
 const SMALL: &str = r#"
@@ -471,6 +471,8 @@ fn a_psid_that_is_too_large_serves_no_port_that_is_not_reserved() {
 }
 
 proptest! {
+    #![proptest_config(cases())]
+
     #[test]
     fn reading_gives_back_what_was_written(written in bindings()) {
         let mut out = Vec::new();
