@@ -42,7 +42,7 @@ use self::stream::Stream;
 mod aftrs;
 mod barrier;
 mod bulk;
-mod key;
+pub(crate) mod key;
 mod limits;
 mod quarantine;
 mod rules;
@@ -276,8 +276,7 @@ impl Bindings {
             self.expire(at, key);
         }
         while let Some(ended) = self.quarantine.pop_ended(self.now) {
-            self.stream
-                .changed(self.now, Change::QuarantineEnded(ended));
+            self.tell(Change::QuarantineEnded(ended));
         }
         self.pump();
         self.sink.collect();
@@ -451,9 +450,14 @@ impl Bindings {
         self.barrier.withdraw_from_bulk(&binding);
         self.version += 1;
         let change = Change::Removed { binding, reason };
-        self.stream.changed(self.now, change.clone());
+        self.tell(change.clone());
         self.quarantine(&binding);
         Some(change)
+    }
+
+    /// Tells about a change of the table.
+    fn tell(&mut self, change: Change) {
+        self.stream.changed(self.now, self.version, change);
     }
 
     fn quarantine(&mut self, binding: &Binding) {
@@ -468,10 +472,9 @@ impl Bindings {
         };
         let early = self.quarantine.insert(quarantined);
         let told = Change::Quarantined(quarantined);
-        self.stream.changed(self.now, told);
+        self.tell(told);
         if let Some(ended) = early {
-            self.stream
-                .changed(self.now, Change::QuarantineEnded(ended));
+            self.tell(Change::QuarantineEnded(ended));
         }
     }
 
@@ -486,8 +489,7 @@ impl Bindings {
 
     fn end_quarantine(&mut self, key: Key) {
         if let Some(ended) = self.quarantine.take(key) {
-            self.stream
-                .changed(self.now, Change::QuarantineEnded(ended));
+            self.tell(Change::QuarantineEnded(ended));
         }
     }
 

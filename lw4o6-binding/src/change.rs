@@ -145,6 +145,8 @@ pub enum Event {
         change: Change,
         /// When.
         at: Instant,
+        /// Number of the table after the change.
+        version: u64,
     },
     /// Changes `first` to `last` did not fit in the queue. Whoever follows the stream has to read
     /// the table as a whole before going on.

@@ -416,7 +416,7 @@ impl Bindings {
         self.index(key, &binding);
         self.version += 1;
         self.end_quarantine(key);
-        self.stream.changed(self.now, Change::Added(binding));
+        self.tell(Change::Added(binding));
         true
     }
 
@@ -436,7 +436,7 @@ impl Bindings {
         self.count(&new);
         self.version += 1;
         let change = Change::Replaced { old, new };
-        self.stream.changed(self.now, change);
+        self.tell(change);
         true
     }
 
@@ -449,7 +449,7 @@ impl Bindings {
         self.unindex(key, &old);
         self.index(key, &renewed);
         self.version += 1;
-        self.stream.changed(self.now, Change::Renewed(renewed));
+        self.tell(Change::Renewed(renewed));
         true
     }
 

@@ -328,7 +328,7 @@ impl Bindings {
         self.generation += 1;
         let bindings = Arc::clone(bindings);
         let change = Change::BulkReplaced { version, bindings };
-        self.stream.changed(self.now, change);
+        self.tell(change);
         self.quarantine_missing(&old);
         true
     }

@@ -40,14 +40,19 @@ impl Stream {
     }
 
     /// Numbers a change of the table and adds it, or counts it as lost.
-    pub(crate) fn changed(&mut self, at: Instant, change: Change) {
+    pub(crate) fn changed(&mut self, at: Instant, version: u64, change: Change) {
         self.number += 1;
         let number = self.number;
         if let Some((_, last)) = &mut self.lost {
             *last = number;
         } else if self.waiting < self.max {
             self.waiting += 1;
-            let event = Event::Changed { number, change, at };
+            let event = Event::Changed {
+                number,
+                change,
+                at,
+                version,
+            };
             self.queue.push_back(event);
         } else {
             self.lost = Some((number, number));
@@ -95,7 +100,7 @@ mod tests {
     fn changes_that_do_not_fit_become_one_gap_with_its_numbers() {
         let mut stream = Stream::new(2);
         for version in 1..=5 {
-            stream.changed(Instant::ZERO, change(version));
+            stream.changed(Instant::ZERO, version, change(version));
         }
         stream.push(Event::Committed { seq: Seq(7) });
         let numbers: Vec<_> = core::iter::from_fn(|| stream.poll()).collect();
@@ -103,6 +108,7 @@ mod tests {
             number,
             change: change(number),
             at: Instant::ZERO,
+            version: number,
         };
         assert_eq!(
             numbers,
@@ -118,15 +124,15 @@ mod tests {
     #[test]
     fn the_stream_goes_on_with_the_next_number_after_a_gap() {
         let mut stream = Stream::new(1);
-        stream.changed(Instant::ZERO, change(1));
-        stream.changed(Instant::ZERO, change(2));
+        stream.changed(Instant::ZERO, 1, change(1));
+        stream.changed(Instant::ZERO, 2, change(2));
         assert!(matches!(
             stream.poll(),
             Some(Event::Changed { number: 1, .. })
         ));
-        stream.changed(Instant::ZERO, change(3));
+        stream.changed(Instant::ZERO, 3, change(3));
         assert_eq!(stream.poll(), Some(Event::Lost { first: 2, last: 3 }));
-        stream.changed(Instant::ZERO, change(4));
+        stream.changed(Instant::ZERO, 4, change(4));
         assert!(matches!(
             stream.poll(),
             Some(Event::Changed { number: 4, .. })

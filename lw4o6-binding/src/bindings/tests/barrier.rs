@@ -17,8 +17,12 @@ fn failed(seq: u64, change: Change, why: FailReason) -> Event {
 }
 
 fn changed(number: u64, change: Change, seconds: u64) -> Event {
-    let at = at(seconds);
-    Event::Changed { number, change, at }
+    Event::Changed {
+        number,
+        change,
+        at: at(seconds),
+        version: number, // each change here is one of the table
+    }
 }
 
 fn not_granted(binding: Binding) -> Change {

@@ -30,6 +30,7 @@ fn a_load_is_one_change_and_does_not_ask_the_store() {
         number: 1,
         change,
         at: at(0),
+        version: 1,
     };
     assert_eq!(events(&mut store), [told]);
 }

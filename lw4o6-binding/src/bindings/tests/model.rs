@@ -484,7 +484,15 @@ impl World {
                         .queue
                         .retain(|(queued, _)| *queued != seq || !skip);
                 }
-                Event::Changed { number, change, .. } => self.follower.follow(number, change),
+                Event::Changed {
+                    number,
+                    change,
+                    version,
+                    ..
+                } => {
+                    assert!(version <= self.store.version());
+                    self.follower.follow(number, change);
+                }
                 Event::Lost { .. } => panic!("the queue is long enough"),
                 Event::SystemPorts { key } => assert!(key.ports.contains_system_ports()),
             }

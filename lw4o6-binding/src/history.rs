@@ -1,0 +1,429 @@
+//! Who had which port of which address at which time: the log that a shared address needs
+//! (RFC 6269 §12, RFC 7422 §2).
+//!
+//! [`LogLine`] is one change as a line of text. [`History`] follows the stream of changes and
+//! answers questions about the past, as far back as it may remember.
+
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::vec::Vec;
+use core::fmt;
+use core::net::{Ipv4Addr, Ipv6Addr};
+
+use lw4o6_wire::b4_addr::Ipv6Prefix;
+
+use crate::bindings::key::Key;
+use crate::change::Change;
+use crate::entry::{Binding, Expiry};
+use crate::utc::{Clock, Utc};
+
+/// One change of the table as a line: time, what happened, softwire, both ends, table version.
+///
+/// ```text
+/// 2026-11-20T19:05:32.5Z added 192.0.2.1 a=0 k=6 psid=1 ports=1024-2047 b4=2001:db8::1
+///   subscriber=2001:db8::/56 aftr=2001:db8:a::1 origin=dhcp expires=2026-11-20T20:05:32.5Z version=7
+/// ```
+///
+/// (in one line). `ports` has the first and the last port; with an offset there are gaps between
+/// them. A replacement of the whole table is `replaced-all softwires=N version=V`: log the
+/// bindings of it as lines of their own where the retention rules ask for that.
+// R-268
+#[derive(Clone, Copy, Debug)]
+pub struct LogLine<'a> {
+    /// What changed.
+    pub change: &'a Change,
+    /// When.
+    pub at: Utc,
+    /// Number of the table after the change.
+    pub version: u64,
+    /// Leading bits of a B4 address that stand for the subscriber.
+    pub subscriber_mask: u8,
+    /// For the ends of leases.
+    pub clock: &'a Clock,
+}
+
+impl fmt::Display for LogLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ", self.at)?;
+        match self.change {
+            Change::Added(binding) => self.line(f, "added", binding)?,
+            Change::Renewed(binding) => self.line(f, "renewed", binding)?,
+            Change::Replaced { old, new } => {
+                self.line(f, "replaced", new)?;
+                write!(f, " old-b4={} old-aftr={}", old.b4, old.aftr)?;
+            }
+            Change::Removed { binding, reason } => self.line(f, reason.as_str(), binding)?,
+            Change::Quarantined(waits) => {
+                write!(f, "quarantined {} b4={}", waits.key, waits.b4)?;
+                write!(f, " until={}", self.clock.utc_of(waits.until))?;
+            }
+            Change::QuarantineEnded(waits) => {
+                write!(f, "quarantine-ended {} b4={}", waits.key, waits.b4)?;
+            }
+            Change::BulkReplaced { bindings, .. } => {
+                write!(f, "replaced-all softwires={}", bindings.len())?;
+            }
+        }
+        write!(f, " version={}", self.version)
+    }
+}
+
+impl LogLine<'_> {
+    fn line(&self, f: &mut fmt::Formatter<'_>, event: &str, binding: &Binding) -> fmt::Result {
+        let Binding {
+            b4,
+            ipv4,
+            ports,
+            aftr,
+            origin,
+            expires,
+            ..
+        } = binding;
+        let (a, k, psid) = (ports.offset(), ports.len(), ports.psid());
+        let first = ports.ranges().next().map_or(0, |range| *range.start());
+        let last = ports.ranges().last().map_or(0, |range| *range.end());
+        write!(
+            f,
+            "{event} {ipv4} a={a} k={k} psid={psid} ports={first}-{last} b4={b4}"
+        )?;
+        let subscriber = binding.subscriber(self.subscriber_mask);
+        write!(f, " subscriber={subscriber} aftr={aftr} origin={origin}")?;
+        match expires {
+            Expiry::Never => Ok(()),
+            Expiry::At(at) => write!(f, " expires={}", self.clock.utc_of(*at)),
+        }
+    }
+}
+
+/// The time for which somebody had a softwire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// The binding; of several that differ in their expiry only, the first.
+    pub binding: Binding,
+    /// Its first moment.
+    pub from: Utc,
+    /// The moment from which on it was no more; `None` while it goes on.
+    pub to: Option<Utc>,
+}
+
+impl Span {
+    /// Whether it held at `when`.
+    #[must_use]
+    pub fn covers(&self, when: Utc) -> bool {
+        self.from <= when && self.to.is_none_or(|to| when < to)
+    }
+}
+
+/// The past of the table, as told by its stream of changes.
+///
+/// It grows by about 130 bytes for each binding that ended, up to the limit given; then the
+/// oldest end is forgotten.
+// R-270
+#[derive(Debug)]
+pub struct History {
+    spans: BTreeMap<Key, Vec<Span>>,
+    by_b4: BTreeSet<(Ipv6Addr, Key)>,
+    /// The ends in the order in which they came.
+    ended: VecDeque<(Utc, Key)>,
+    max_ended: usize,
+}
+
+impl History {
+    /// Knows nothing yet and will remember up to `max_ended` bindings that are no more.
+    #[must_use]
+    pub fn new(max_ended: usize) -> Self {
+        Self {
+            spans: BTreeMap::new(),
+            by_b4: BTreeSet::new(),
+            ended: VecDeque::new(),
+            max_ended,
+        }
+    }
+
+    /// Takes the next change of the stream, which happened at `at`. After
+    /// [`Event::Lost`](crate::Event::Lost) give a [`Change::BulkReplaced`] with the whole table.
+    pub fn follow(&mut self, at: Utc, change: &Change) {
+        match change {
+            Change::Added(binding) => self.begin(at, binding),
+            Change::Replaced { new, .. } => {
+                self.end(at, Key::of(&new.key()));
+                self.begin(at, new);
+            }
+            Change::Removed { binding, .. } => self.end(at, Key::of(&binding.key())),
+            Change::BulkReplaced { bindings, .. } => self.replace(at, bindings),
+            // Who has the softwire stays the same.
+            Change::Renewed(_) | Change::Quarantined(_) | Change::QuarantineEnded(_) => {}
+        }
+    }
+
+    /// Who had the port of the address at that time.
+    #[must_use]
+    pub fn who(&self, ipv4: Ipv4Addr, port: u16, when: Utc) -> Option<&Span> {
+        self.spans
+            .range(Key::on(ipv4))
+            .flat_map(|(_, spans)| spans)
+            .find(|span| span.covers(when) && span.binding.ports.contains(port))
+    }
+
+    /// What the B4s in the prefix had at that time, ordered by B4 address.
+    pub fn what(&self, subscriber: Ipv6Prefix, when: Utc) -> impl Iterator<Item = &Span> {
+        let first = subscriber.addr();
+        let all = Key::all();
+        self.by_b4
+            .range((first, *all.start())..)
+            .take_while(move |(b4, _)| subscriber.contains(*b4))
+            .flat_map(move |(b4, key)| {
+                let spans = self.spans.get(key).map_or(&[][..], Vec::as_slice);
+                spans
+                    .iter()
+                    .filter(move |span| span.binding.b4 == *b4 && span.covers(when))
+            })
+    }
+
+    /// Forgets what ended before `when`.
+    pub fn forget_before(&mut self, when: Utc) {
+        while let Some((to, _)) = self.ended.front()
+            && *to < when
+        {
+            self.forget_oldest();
+        }
+    }
+
+    fn begin(&mut self, from: Utc, binding: &Binding) {
+        let key = Key::of(&binding.key());
+        let span = Span {
+            binding: *binding,
+            from,
+            to: None,
+        };
+        self.spans.entry(key).or_default().push(span);
+        self.by_b4.insert((binding.b4, key));
+    }
+
+    fn end(&mut self, at: Utc, key: Key) {
+        let last = self.spans.get_mut(&key).and_then(|spans| spans.last_mut());
+        let Some(open) = last.filter(|span| span.to.is_none()) else {
+            return;
+        };
+        open.to = Some(at);
+        self.ended.push_back((at, key));
+        if self.ended.len() > self.max_ended {
+            self.forget_oldest();
+        }
+    }
+
+    fn replace(&mut self, at: Utc, bindings: &[Binding]) {
+        let new: BTreeMap<Key, &Binding> =
+            bindings.iter().map(|b| (Key::of(&b.key()), b)).collect();
+        let open = |spans: &Vec<Span>| spans.last().filter(|span| span.to.is_none()).copied();
+        let now: BTreeMap<Key, Binding> = self
+            .spans
+            .iter()
+            .filter_map(|(key, spans)| Some((*key, open(spans)?.binding)))
+            .collect();
+        let same =
+            |a: &Binding, b: &Binding| a.with_expiry(Expiry::Never) == b.with_expiry(Expiry::Never);
+        for (key, old) in &now {
+            if !new.get(key).is_some_and(|new| same(old, new)) {
+                self.end(at, *key);
+            }
+        }
+        for (key, new) in &new {
+            if !now.get(key).is_some_and(|old| same(old, new)) {
+                self.begin(at, new);
+            }
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        let Some((_, key)) = self.ended.pop_front() else {
+            return;
+        };
+        let Some(spans) = self.spans.get_mut(&key) else {
+            return;
+        };
+        // The spans of one softwire are in order, so the oldest end of all is its first.
+        let gone = spans.remove(0).binding.b4;
+        if !spans.iter().any(|span| span.binding.b4 == gone) {
+            self.by_b4.remove(&(gone, key));
+        }
+        if spans.is_empty() {
+            self.spans.remove(&key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bindings::tests::{at, b4, binding, dhcp, store_with};
+    use crate::change::{Event, RemoveReason};
+    use alloc::string::ToString;
+    use alloc::sync::Arc;
+
+    /// Second 1000 of the clock is 2026-11-20T19:00:00Z.
+    fn clock() -> Clock {
+        Clock {
+            instant: at(1000),
+            utc: utc(1000),
+        }
+    }
+
+    fn utc(seconds: u64) -> Utc {
+        Utc::from_micros((1_795_201_200 - 1000 + seconds) * 1_000_000)
+    }
+
+    fn removed(binding: Binding) -> Change {
+        Change::Removed {
+            binding,
+            reason: RemoveReason::Released,
+        }
+    }
+
+    fn line(change: &Change) -> alloc::string::String {
+        LogLine {
+            change,
+            at: utc(1000),
+            version: 7,
+            subscriber_mask: 56,
+            clock: &clock(),
+        }
+        .to_string()
+    }
+
+    #[test]
+    fn a_log_line_has_time_tuple_both_ends_and_version() {
+        // R-268
+        assert_eq!(
+            line(&Change::Added(dhcp(1, 1, 4600))),
+            "2026-11-20T19:00:00Z added 192.0.2.1 a=0 k=6 psid=1 ports=1024-2047 \
+             b4=2001:db8:0:100::1 subscriber=2001:db8:0:100::/56 aftr=2001:db8:a::1 \
+             origin=dhcp expires=2026-11-20T20:00:00Z version=7"
+        );
+        let (old, new) = (
+            binding(1, 1),
+            Binding {
+                b4: b4(2),
+                ..binding(1, 1)
+            },
+        );
+        assert!(line(&Change::Replaced { old, new }).ends_with(
+            "b4=2001:db8:0:200::1 subscriber=2001:db8:0:200::/56 aftr=2001:db8:a::1 \
+             origin=static old-b4=2001:db8:0:100::1 old-aftr=2001:db8:a::1 version=7"
+        ));
+        assert!(line(&removed(old)).contains(" released 192.0.2.1 a=0 k=6 psid=1 "));
+        assert!(line(&Change::Renewed(old)).contains(" renewed 192.0.2.1 "));
+    }
+
+    #[test]
+    fn each_kind_of_change_has_a_line() {
+        // R-268
+        let mut store = store_with(&[binding(1, 1)]);
+        store.remove(at(1000), &binding(1, 1).key()).unwrap();
+        store.handle_timeout(at(1120));
+        let lines: Vec<_> = core::iter::from_fn(|| store.poll_event())
+            .filter_map(|event| {
+                let Event::Changed { change, .. } = event else {
+                    return None;
+                };
+                Some(line(&change))
+            })
+            .collect();
+        assert_eq!(
+            lines[1..],
+            [
+                "2026-11-20T19:00:00Z quarantined 192.0.2.1 (a=0 k=6 psid=1) \
+                 b4=2001:db8:0:100::1 until=2026-11-20T19:02:00Z version=7",
+                "2026-11-20T19:00:00Z quarantine-ended 192.0.2.1 (a=0 k=6 psid=1) \
+                 b4=2001:db8:0:100::1 version=7"
+            ]
+        );
+        let bindings = Arc::new(alloc::vec![binding(1, 1)]);
+        let whole = Change::BulkReplaced {
+            version: 7,
+            bindings,
+        };
+        assert_eq!(
+            line(&whole),
+            "2026-11-20T19:00:00Z replaced-all softwires=1 version=7"
+        );
+    }
+
+    #[test]
+    fn a_port_at_a_time_names_its_subscriber_and_the_other_way_round() {
+        // R-270
+        let mut history = History::new(10);
+        let second = Binding {
+            b4: b4(9),
+            ..binding(1, 1)
+        };
+        history.follow(utc(10), &Change::Added(binding(1, 1)));
+        history.follow(utc(20), &removed(binding(1, 1)));
+        history.follow(utc(30), &Change::Added(second));
+        history.follow(utc(40), &Change::Renewed(second));
+        let who = |seconds| {
+            let span = history.who([192, 0, 2, 1].into(), 1500, utc(seconds));
+            span.map(|span| span.binding.b4)
+        };
+        assert_eq!([who(9), who(10), who(19)], [None, Some(b4(1)), Some(b4(1))]);
+        assert_eq!(
+            [who(20), who(30), who(99)],
+            [None, Some(b4(9)), Some(b4(9))]
+        );
+        assert_eq!(history.who([192, 0, 2, 1].into(), 2048, utc(99)), None);
+        let what = |n, seconds| {
+            let spans = history.what(binding(1, n).subscriber(56), utc(seconds));
+            spans.map(|span| span.from).collect::<Vec<_>>()
+        };
+        assert_eq!(what(1, 15), [utc(10)]);
+        assert_eq!(what(1, 35), []);
+        assert_eq!(what(9, 35), [utc(30)]);
+    }
+
+    #[test]
+    fn a_whole_table_ends_only_what_it_does_not_have() {
+        // R-270
+        let mut history = History::new(10);
+        let whole = |bindings: &[Binding]| Change::BulkReplaced {
+            version: 1,
+            bindings: Arc::new(bindings.to_vec()),
+        };
+        history.follow(
+            utc(1),
+            &whole(&[binding(1, 1), binding(1, 2), binding(1, 3)]),
+        );
+        let moved = Binding {
+            b4: b4(9),
+            ..binding(1, 2)
+        };
+        history.follow(utc(5), &whole(&[binding(1, 1), moved]));
+        let who = |port| {
+            let span = history.who([192, 0, 2, 1].into(), port, utc(6));
+            span.map(|span| (span.binding.b4, span.from))
+        };
+        assert_eq!(who(1024), Some((b4(1), utc(1))));
+        assert_eq!(who(2048), Some((b4(9), utc(5))));
+        assert_eq!(who(3072), None);
+        assert!(history.who([192, 0, 2, 1].into(), 3072, utc(4)).is_some());
+    }
+
+    #[test]
+    fn what_ended_first_is_forgotten_first() {
+        // R-270
+        let mut history = History::new(2);
+        for (n, psid) in [1, 2, 3].into_iter().enumerate() {
+            let n = n as u64;
+            history.follow(utc(n), &Change::Added(binding(1, psid)));
+            history.follow(utc(n + 10), &removed(binding(1, psid)));
+        }
+        let who = |history: &History, port, seconds| {
+            history
+                .who([192, 0, 2, 1].into(), port, utc(seconds))
+                .is_some()
+        };
+        assert!(!who(&history, 1024, 5));
+        assert!(who(&history, 2048, 5) && who(&history, 3072, 5));
+        history.forget_before(utc(12));
+        assert!(!who(&history, 2048, 5) && who(&history, 3072, 5));
+        assert_eq!((history.spans.len(), history.by_b4.len()), (1, 1));
+    }
+}
