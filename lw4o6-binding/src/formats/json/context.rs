@@ -281,7 +281,7 @@ macro_rules! refuse_scalars {
             Err(self.cx.wrong(v.to_string(), $rule).into_error())
         }
         fn visit_f64<E: Error>(self, v: f64) -> Result<Self::Value, E> {
-            Err(self.cx.wrong(v.to_string(), $rule).into_error())
+            Err(self.cx.wrong(format!("{v:?}"), $rule).into_error())
         }
         fn visit_str<E: Error>(self, v: &str) -> Result<Self::Value, E> {
             Err(self.cx.wrong(quoted(v), $rule).into_error())
@@ -487,7 +487,7 @@ impl<'de> Visitor<'de> for ScalarSeed<'_> {
     }
 
     fn visit_f64<E: Error>(self, v: f64) -> Result<Scalar<'de>, E> {
-        Ok(Scalar::Other(v.to_string()))
+        Ok(Scalar::Other(format!("{v:?}")))
     }
 
     fn visit_str<E: Error>(self, v: &str) -> Result<Scalar<'de>, E> {

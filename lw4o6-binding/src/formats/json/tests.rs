@@ -343,8 +343,8 @@ const ENTRIES: &[(&str, &str)] = &[
         "[1]/port-set/psid: 65536 is not a number from 0 to 65535",
     ),
     (
-        r#"{"port-set":{"psid":1.5}}"#,
-        "[1]/port-set/psid: 1.5 is not a number from 0 to 65535",
+        r#"{"port-set":{"psid":1.0}}"#,
+        "[1]/port-set/psid: 1.0 is not a number from 0 to 65535",
     ),
     (
         r#"{"port-set":{"psid":true}}"#,
