@@ -169,7 +169,7 @@ fn report(
         });
     })?;
     let batch = median(count, || {
-        found = sum_batches(keys, |keys, out| reader.lookup_batch(keys, out))
+        found = sum_batches(keys, |keys, out| reader.lookup_batch(keys, out));
     })?;
     let all = found == count;
     let single = median(count, || {
@@ -185,7 +185,7 @@ fn report(
     });
     let foreign = foreign.collect::<Vec<_>>();
     let miss = median(count, || {
-        found = sum_batches(&foreign, |keys, out| reader.lookup_batch(keys, out))
+        found = sum_batches(&foreign, |keys, out| reader.lookup_batch(keys, out));
     })?;
     let memory = writer.memory();
     println!(
