@@ -1,0 +1,348 @@
+//! Batches of any size give what the frames give one by one: verdicts, bytes, outputs, their order,
+//! counters.
+
+mod common;
+
+use common::{AFTR, AFTR2, B4, B4_FULL, B4_NEXT, B4_RANGE, B4_RANGE9, Bench};
+use lw4o6_aftr::config::InnerFragmentation;
+use lw4o6_aftr::{AftrConfig, Counter, CounterSnapshot, Output, Side, Verdict};
+use lw4o6_wire::{FrameBuf, HEADROOM};
+use testkit::packet::{V4, V6, tunnel};
+
+/// A small generator; the law has to hold for whatever it gives.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from((self.0 >> 16) % sides as u64).unwrap_or(0)
+    }
+
+    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        from[self.roll(from.len())]
+    }
+
+    fn shuffle<T>(&mut self, list: &mut [T]) {
+        for last in (1..list.len()).rev() {
+            list.swap(last, self.roll(last + 1));
+        }
+    }
+}
+
+const OURS: [&str; 6] = [
+    "192.0.2.18:1232",
+    "192.0.2.18:1236",
+    "192.0.2.18:9",
+    "192.0.2.20:80",
+    "192.0.2.21:5121",
+    "192.0.2.21:9999",
+];
+const B4S: [&str; 6] = [
+    B4,
+    B4_NEXT,
+    B4_FULL,
+    B4_RANGE,
+    B4_RANGE9,
+    "2001:db8:dead::1",
+];
+const THEIRS: [&str; 3] = ["198.51.100.1:53", "198.51.100.2:5000", "192.0.2.33:1"];
+
+/// A packet between two ends, of a random kind.
+fn inner(dice: &mut Dice, src: &str, dst: &str) -> V4 {
+    let host = |text: &str| text.split(':').next().unwrap_or_default().to_owned();
+    let len = dice.pick(&[0, 1, 100, 1400, 1472, 1473, 3000, 9000]);
+    let packet = match dice.roll(8) {
+        0 => V4::tcp(src, dst, 0x10).payload(&vec![1; len]),
+        1 => V4::syn(src, dst, 1460, dice.roll(3)),
+        2 => V4::echo(dice.pick(&[0, 8, 13]), &host(src), &host(dst), 1232),
+        3 => {
+            let about = V4::udp(dst, src).payload(&[0; 20]).build();
+            V4::icmp_error(&host(src), &host(dst), dice.pick(&[3, 11]), 1, &about)
+        }
+        4 => V4::raw(47, &host(src), &host(dst), &[0; 12]),
+        _ => V4::udp(src, dst).payload(&vec![2; len]),
+    };
+    let packet = match dice.roll(4) {
+        0 => packet.df(),
+        _ => packet,
+    };
+    let ident = u16::try_from(dice.roll(0x1_0000)).unwrap_or(0);
+    packet
+        .ttl(dice.pick(&[0, 1, 2, 64, 64, 64, 64]))
+        .tos(dice.pick(&[0, 1, 2, 3, 0xb8]))
+        .ident(ident)
+}
+
+/// Packets that are sent together; some are fragments of one datagram.
+fn burst(dice: &mut Dice) -> (Side, Vec<Vec<u8>>) {
+    let (ours, theirs) = (dice.pick(&OURS), dice.pick(&THEIRS));
+    if dice.roll(2) == 0 {
+        let dst = if dice.roll(12) == 0 {
+            "203.0.113.1:7"
+        } else {
+            ours
+        };
+        let packet = inner(dice, theirs, dst);
+        let packets = match dice.roll(4) {
+            0 => packet.fragments(dice.pick(&[8, 1024])),
+            _ => vec![packet.build()],
+        };
+        return (Side::Internet, packets);
+    }
+    let to = if dice.roll(3) == 0 {
+        dice.pick(&OURS)
+    } else {
+        theirs
+    };
+    let packet = inner(dice, ours, to);
+    let inners = match dice.roll(4) {
+        0 => packet.fragments(dice.pick(&[64, 1232])),
+        _ => vec![packet.build()],
+    };
+    let (b4, aftr) = (dice.pick(&B4S), dice.pick(&[AFTR, AFTR, AFTR, AFTR2]));
+    let mut packets = Vec::new();
+    for inner in inners {
+        let packet = tunnel(b4, aftr, &inner).traffic_class(dice.pick(&[0, 1, 2, 3, 0x48]));
+        let packet = if dice.roll(8) == 0 {
+            packet.limit(4)
+        } else {
+            packet
+        };
+        if dice.roll(4) == 0 {
+            let ident = u32::try_from(dice.roll(3)).unwrap_or(0);
+            packets.extend(packet.fragments(dice.pick(&[512, 1280]), ident));
+        } else {
+            packets.push(packet.build());
+        }
+    }
+    if dice.roll(6) == 0 {
+        let quoted = tunnel(AFTR, B4, &inner(dice, theirs, ours).build()).build();
+        let quoted = quoted.get(..200).unwrap_or(&quoted);
+        packets.push(V6::icmp(REMOTE6, AFTR, dice.pick(&[1, 2, 3, 4]), 0, 1400, quoted).build());
+        packets.push(V6::icmp(B4, AFTR, 128, 0, 7, &vec![5; dice.pick(&[8, 1480])]).build());
+    }
+    (Side::Softwire, packets)
+}
+
+const REMOTE6: &str = "2001:db8:99::1";
+
+/// Runs of packets from one side, some broken, in an order that fragments do not like.
+fn traffic(seed: u64, count: usize, run: usize) -> Vec<(Side, Vec<Vec<u8>>)> {
+    let mut dice = Dice(seed);
+    let mut runs = Vec::new();
+    let mut sides = [Vec::new(), Vec::new()];
+    for _ in 0..count {
+        let (side, packets) = burst(&mut dice);
+        let waiting = &mut sides[usize::from(side == Side::Internet)];
+        waiting.extend(packets);
+        for packet in waiting.iter_mut() {
+            if dice.roll(60) == 0 && !packet.is_empty() {
+                let at = dice.roll(packet.len());
+                packet[at] ^= 1 << dice.roll(8);
+            }
+        }
+        if dice.roll(run) == 0 {
+            let mut packets = core::mem::take(waiting);
+            if dice.roll(2) == 0 {
+                dice.shuffle(&mut packets);
+            }
+            runs.push((side, packets));
+        }
+    }
+    runs
+}
+
+#[derive(Debug, PartialEq)]
+struct Result {
+    verdict: Verdict,
+    packet: Vec<u8>,
+    outputs: Vec<(lw4o6_aftr::Destination, Vec<u8>)>,
+}
+
+/// Feeds the runs in batches of `size`; the outputs of each frame stand with it.
+fn run(
+    size: usize,
+    runs: &[(Side, Vec<Vec<u8>>)],
+    knobs: fn(&mut AftrConfig),
+) -> (Vec<Result>, CounterSnapshot, usize) {
+    let mut bench = Bench::with(knobs);
+    let mut results = Vec::new();
+    let mut cut_short = 0;
+    for (side, packets) in runs {
+        bench.now += core::time::Duration::from_millis(400);
+        for batch in packets.chunks(size) {
+            let mut rest = batch;
+            while !rest.is_empty() {
+                let taken = step(&mut bench, *side, rest, &mut results);
+                assert!(taken > 0, "an empty queue leaves room for a frame");
+                cut_short += usize::from(taken < rest.len());
+                rest = &rest[taken..];
+            }
+        }
+    }
+    bench.now += core::time::Duration::from_secs(100);
+    bench.worker.handle_timeout(bench.now);
+    for (output, packet) in bench.drain() {
+        results.push(Result {
+            verdict: Verdict::Consumed,
+            packet: Vec::new(),
+            outputs: vec![(output.to, packet)],
+        });
+    }
+    assert_eq!(bench.worker.poll_timeout(), None);
+    (results, bench.worker.counters(), cut_short)
+}
+
+fn step(bench: &mut Bench, side: Side, packets: &[Vec<u8>], results: &mut Vec<Result>) -> usize {
+    let mut storage: Vec<Vec<u8>> = packets
+        .iter()
+        .map(|p| vec![0; HEADROOM + p.len()])
+        .collect();
+    let mut frames: Vec<FrameBuf<'_>> = storage
+        .iter_mut()
+        .zip(packets)
+        .filter_map(|(storage, packet)| FrameBuf::with_headroom(storage, HEADROOM, packet))
+        .collect();
+    let mut verdicts = vec![Verdict::Consumed; packets.len()];
+    let taken = bench
+        .worker
+        .process_batch(bench.now, side, &mut frames, &mut verdicts);
+    let first = results.len();
+    for (frame, verdict) in frames.iter().zip(verdicts).take(taken) {
+        let kept = !matches!(verdict, Verdict::Drop(_) | Verdict::Consumed);
+        results.push(Result {
+            verdict,
+            packet: if kept {
+                frame.packet().to_vec()
+            } else {
+                Vec::new()
+            },
+            outputs: Vec::new(),
+        });
+    }
+    for (frame, packet) in frames.iter().zip(packets).skip(taken) {
+        assert_eq!(
+            frame.packet(),
+            packet,
+            "frames that are not taken are untouched"
+        );
+    }
+    for (Output { to, after }, packet) in bench.drain() {
+        assert!(after < taken);
+        results[first + after].outputs.push((to, packet));
+    }
+    taken
+}
+
+/// The equations in the documentation of the counters.
+fn books_close(counters: &CounterSnapshot, frames: usize) {
+    let get = |names: &[Counter]| names.iter().map(|c| counters.get(*c)).sum::<u64>();
+    let received = get(&[Counter::ReceivedSoftwire, Counter::ReceivedInternet]);
+    assert_eq!(received, frames as u64);
+    let seen = [
+        Counter::Forwarded,
+        Counter::Replied,
+        Counter::Echoed,
+        Counter::Local,
+        Counter::Consumed,
+        Counter::Dropped,
+    ];
+    assert_eq!(received, get(&seen));
+    // Nothing is held any more.
+    let kept = get(&[Counter::Consumed, Counter::LateConsumed]);
+    assert_eq!(
+        kept,
+        get(&[Counter::Merged, Counter::Released, Counter::Discarded])
+    );
+    let late = [
+        Counter::LateForwarded,
+        Counter::LateReplied,
+        Counter::LateEchoed,
+        Counter::LateLocal,
+        Counter::LateConsumed,
+        Counter::LateDropped,
+    ];
+    assert_eq!(get(&[Counter::Reassembled, Counter::Released]), get(&late));
+    let reasons = [
+        Counter::Dropped,
+        Counter::LateDropped,
+        Counter::Replied,
+        Counter::LateReplied,
+        Counter::Discarded,
+    ];
+    assert_eq!(counters.dropped(), get(&reasons));
+}
+
+fn law(seed: u64, runs: &[(Side, Vec<Vec<u8>>)], knobs: fn(&mut AftrConfig)) -> usize {
+    let frames = runs.iter().map(|(_, packets)| packets.len()).sum();
+    let (one_by_one, counters, _) = run(1, runs, knobs);
+    books_close(&counters, frames);
+    let mut cut_short = 0;
+    for size in [3, 4, 8, 32, 256] {
+        let (results, other, short) = run(size, runs, knobs);
+        cut_short += short;
+        for (at, (a, b)) in one_by_one.iter().zip(&results).enumerate() {
+            assert_eq!(a, b, "seed {seed} size {size} frame {at}");
+        }
+        assert_eq!(one_by_one.len(), results.len());
+        assert_eq!(counters, other, "seed {seed} size {size}");
+    }
+    cut_short
+}
+
+fn scale() -> u64 {
+    let text = std::env::var("LW4O6_SCALE").unwrap_or_default();
+    text.parse().unwrap_or(1)
+}
+
+#[test]
+fn a_batch_is_its_frames_one_by_one() {
+    for seed in 1..=4 * scale() {
+        law(seed, &traffic(seed, 400, 5), |_| {});
+        law(seed, &traffic(seed + 1000, 200, 5), |config| {
+            config.inner_fragmentation = InnerFragmentation::On;
+            config.encap_limit = Some(4);
+            config.ipv4_mtu = 576;
+            config.ipv6_mtu = 1280;
+        });
+    }
+}
+
+#[test]
+fn a_batch_stops_before_memory_decides() {
+    let mut cut_short = 0;
+    for seed in 1..=3 * scale() {
+        let mut runs = traffic(seed, 400, 50);
+        let mut dice = Dice(seed);
+        for (_, packets) in runs.iter_mut().filter(|(side, _)| *side == Side::Internet) {
+            let big = V4::udp("198.51.100.1:53", "192.0.2.20:80").payload(&[3; 9000]);
+            packets.extend(std::iter::repeat_n(big.build(), 60));
+            dice.shuffle(packets);
+        }
+        cut_short += law(seed, &runs, |config| {
+            config.slab_bytes = 512 << 10;
+            config.reassembly.bytes = 256 << 10;
+            config.fragments.bytes = 96 << 10;
+        });
+    }
+    assert!(cut_short > 0, "the slab was never nearly full");
+}
+
+#[test]
+fn frames_without_a_verdict_slot_are_left_alone() {
+    let mut bench = Bench::new();
+    let packet = V4::udp("198.51.100.1:53", "192.0.2.18:1232").build();
+    let mut storage = [[0; HEADROOM + 28]; 3];
+    let mut frames: Vec<FrameBuf<'_>> = storage
+        .iter_mut()
+        .filter_map(|storage| FrameBuf::with_headroom(storage, HEADROOM, &packet))
+        .collect();
+    let mut verdicts = [Verdict::Consumed; 2];
+    let now = bench.now;
+    let taken = bench
+        .worker
+        .process_batch(now, Side::Internet, &mut frames, &mut verdicts);
+    assert_eq!((taken, frames[1].len(), frames[2].len()), (2, 68, 28));
+}
