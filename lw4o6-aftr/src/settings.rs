@@ -252,3 +252,6 @@ fn worst_case(config: &AftrConfig, overhead: usize) -> usize {
 
 /// Bytes that a stored packet may waste, and what its place in the queue takes.
 const CHUNK_ROUNDING: usize = 256 + 32;
+
+#[cfg(test)]
+mod tests;

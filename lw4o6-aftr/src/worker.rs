@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use lw4o6_binding::table::{Lookup, LookupKey, TableReader};
 use lw4o6_wire::icmpv6::{Icmpv6ErrorKind, TimeExceededCode};
-use lw4o6_wire::{BufferTooSmall, FrameBuf, HEADROOM, Instant};
+use lw4o6_wire::{BufferTooSmall, FrameBuf, HEADROOM, Instant, IpProtocol};
 
 use crate::aftr::Shared;
 use crate::classify::Frame;
@@ -236,6 +236,7 @@ impl Worker {
         let emitted = self.finish(now, side, frame, read, found);
         let verdict = self.cut(frame, emitted);
         self.count(side, len, verdict);
+        self.count_icmpv4(read, len, verdict);
         self.release(now);
         verdict
     }
@@ -411,6 +412,16 @@ impl Worker {
         };
         self.counters.add(counter, 1);
         self.count_drop(side, len, verdict);
+    }
+
+    ///
+    fn count_icmpv4(&self, read: &Frame, len: usize, verdict: Verdict) {
+        if let (Frame::Ipv4(ipv4), Verdict::Drop(_)) = (read, verdict)
+            && ipv4.inner.protocol == IpProtocol::ICMP
+        {
+            let (packets, bytes) = (Counter::DroppedIcmpv4Packets, Counter::DroppedIcmpv4Bytes);
+            self.counters.packet(packets, bytes, len);
+        }
     }
 
     fn count_late(&self, side: Side, len: usize, verdict: Verdict) {
