@@ -307,6 +307,24 @@ mod tests {
     }
 
     #[test]
+    fn a_source_at_its_limit_stays_there_when_others_come() {
+        // T-24
+        let sources = SourceBuckets::new(WAYS, [1; 16]);
+        let instance = Bucket::new();
+        let (each, all) = (Rate::new(1, 10), Rate::new(1_000_000, 1_000_000));
+        let take = |seconds, source: &[u8]| {
+            sources.try_take_both(Instant::from_secs(seconds), source, each, &instance, all)
+        };
+        assert_eq!((0..20).filter(|_| take(1, b"loud")).count(), 10);
+        for round in 0..100u32 {
+            // One token each, back after a second.
+            assert!(take(2, &round.to_be_bytes()));
+        }
+        assert!(take(2, b"loud"), "one second later");
+        assert!(!take(2, b"loud"));
+    }
+
+    #[test]
     fn workers_together_take_no_more_than_the_burst() {
         let bucket = Bucket::new();
         let total = std::sync::atomic::AtomicUsize::new(0);

@@ -259,6 +259,59 @@ fn overlaps_kill_and_duplicates_do_not() {
 }
 
 #[test]
+fn what_lies_behind_the_end_or_claims_to_be_it_is_an_overlap() {
+    let overlap = Later::Refused(refusal(DropReason::Ipv4FragmentOverlap, 1));
+    for (one, two) in [
+        (piece(240, 80, true), piece(80, 80, false)),
+        (piece(80, 80, false), piece(240, 80, true)),
+        (piece(80, 80, true), piece(80, 80, false)),
+        (piece(80, 80, false), piece(80, 80, true)),
+    ] {
+        let mut bench = Bench::new();
+        assert_eq!(bench.later(START, key(None, 1), one), Later::Held);
+        assert_eq!(bench.later(START, key(None, 1), two), overlap);
+    }
+}
+
+#[test]
+fn a_context_does_not_make_room_for_itself() {
+    let mut bench = Bench::with(&FragmentConfig {
+        contexts: 8,
+        ..FragmentConfig::default()
+    });
+    bench
+        .first(START, key(None, 1), piece(0, 8, true), 1)
+        .unwrap();
+    for unit in 1..48 {
+        let later = bench.later(START, key(None, 1), piece(unit * 8, 8, true));
+        assert_eq!(later, Later::Known(1));
+    }
+    let later = bench.later(START, key(None, 1), piece(48 * 8, 8, true));
+    let full = refusal(DropReason::Ipv4FragmentFull, 0);
+    assert_eq!(later, Later::Refused(full));
+    assert_eq!(bench.tracker.evictions(), 0);
+}
+
+#[test]
+fn contexts_that_are_never_drained_do_not_fill_the_line() {
+    let mut bench = Bench::with(&FragmentConfig {
+        contexts: 8,
+        ..FragmentConfig::default()
+    });
+    let places = bench.tracker.releasing.capacity();
+    let mut now = START;
+    for ident in 0..100 {
+        bench.later(now, key(None, ident), piece(80, 80, false));
+        let first = bench.first(now, key(None, ident), piece(0, 80, true), 1);
+        assert_eq!(first, Ok(1));
+        now += Duration::from_secs(15);
+        assert_eq!(bench.expire(now), 1);
+    }
+    assert!(bench.tracker.releasing.len() <= places);
+    assert_eq!(bench.tracker.releasing.capacity(), places);
+}
+
+#[test]
 fn a_context_goes_when_its_datagram_has_passed() {
     let mut bench = Bench::new();
     for ident in 0..20_000 {
