@@ -1,1 +1,6 @@
 //! Library half of the reference programs.
+
+pub mod lab;
+pub mod netlink;
+pub mod packet_io;
+pub mod stopwatch;

@@ -1,0 +1,181 @@
+//! Processes of the lab: each holds a network namespace and does what it is asked.
+//!
+//! Requests and answers are one line of JSON each, on standard input and output.
+
+use std::io::{self, BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::endpoint::{self, EndpointConfig};
+use super::host::{self, Setup};
+use super::namespace;
+use super::probe::{self, Probe};
+use super::traffic::{self, Download, Exchange, Knock, Serve};
+
+/// The longest that an answer may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What an agent can be asked.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Request {
+    /// Interfaces, addresses, routes of the namespace.
+    Setup(Setup),
+    /// A softwire endpoint in the background, for as long as the agent lives.
+    Endpoint(EndpointConfig),
+    /// Servers in the background.
+    Serve(Serve),
+    /// ICMP echo requests.
+    Probe(Probe),
+    /// A TCP download.
+    Download(Download),
+    /// UDP datagrams, there and back.
+    Exchange(Exchange),
+    /// A UDP datagram to a closed door.
+    Knock(Knock),
+    /// The path MTU that the kernel has learned.
+    PathMtu(std::net::Ipv4Addr),
+}
+
+/// An agent, seen from the lab. Dropping it ends it.
+#[derive(Debug)]
+pub struct Agent {
+    name: String,
+    child: Child,
+    requests: ChildStdin,
+    answers: Receiver<String>,
+}
+
+impl Agent {
+    /// Starts an agent and waits until it has its namespace.
+    ///
+    /// The calling thread has to live as long as the agent.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be started or gets no namespace.
+    pub fn start(name: &str) -> Result<Self, String> {
+        let wrong = |error: io::Error| format!("agent {name}: {error}");
+        let mut child = Command::new("/proc/self/exe")
+            .args(["agent", &std::process::id().to_string(), name])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(wrong)?;
+        let (requests, answers) = (child.stdin.take(), child.stdout.take());
+        let (Some(requests), Some(answers)) = (requests, answers) else {
+            return Err(format!("agent {name}: no pipes"));
+        };
+        let (sender, receiver) = mpsc::channel();
+        std::thread::spawn(move || {
+            let lines = BufReader::new(answers).lines().map_while(Result::ok);
+            // The lab no longer listens when it ends.
+            lines
+                .map(|line| sender.send(line))
+                .take_while(Result::is_ok)
+                .for_each(drop);
+        });
+        let agent = Self {
+            name: name.to_owned(),
+            child,
+            requests,
+            answers: receiver,
+        };
+        agent.answer::<()>()?;
+        Ok(agent)
+    }
+
+    /// Its process, by which its namespace is found.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Asks and waits for the answer.
+    ///
+    /// # Errors
+    ///
+    /// What the agent says is wrong, or that it says nothing.
+    pub fn ask<T: DeserializeOwned>(&mut self, request: &Request) -> Result<T, String> {
+        self.tell(request)?;
+        self.answer()
+    }
+
+    /// Asks and does not wait.
+    ///
+    /// # Errors
+    ///
+    /// Where the agent is gone.
+    pub fn tell(&mut self, request: &Request) -> Result<(), String> {
+        let line = serde_json::to_string(request).map_err(|error| error.to_string())?;
+        writeln!(self.requests, "{line}").map_err(|error| format!("agent {}: {error}", self.name))
+    }
+
+    /// Waits for an answer.
+    ///
+    /// # Errors
+    ///
+    /// What the agent says is wrong, or that it says nothing.
+    pub fn answer<T: DeserializeOwned>(&self) -> Result<T, String> {
+        let name = &self.name;
+        let line = self.answers.recv_timeout(PATIENCE);
+        let line = line.map_err(|_| format!("agent {name} does not answer"))?;
+        let answer: Result<Value, String> = serde_json::from_str(&line)
+            .map_err(|error| format!("agent {name} answers `{line}`: {error}"))?;
+        let answer = answer.map_err(|error| format!("{name}: {error}"))?;
+        serde_json::from_value(answer).map_err(|error| format!("agent {name}: {error}"))
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        // Both fail only where it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The agent itself: serves requests until its standard input ends. Returns its exit code.
+#[must_use]
+pub fn main(parent: i32) -> u8 {
+    if !say(namespace::attach(parent).map(|()| Value::Null)) {
+        return 1;
+    }
+    for line in io::stdin().lock().lines().map_while(Result::ok) {
+        let request = match serde_json::from_str(&line) {
+            Ok(request) => serve(&request),
+            Err(error) => Err(format!("request `{line}`: {error}")),
+        };
+        say(request);
+    }
+    0
+}
+
+fn serve(request: &Request) -> Result<Value, String> {
+    match request {
+        Request::Setup(setup) => value(host::set_up(setup)),
+        Request::Endpoint(config) => value(endpoint::start(config)),
+        Request::Serve(serve) => value(traffic::serve(serve)),
+        Request::Probe(probe) => value(probe::send(probe)),
+        Request::Download(download) => value(traffic::download(download)),
+        Request::Exchange(exchange) => value(traffic::exchange(exchange)),
+        Request::Knock(knock) => value(traffic::knock(knock)),
+        Request::PathMtu(to) => value(host::path_mtu(*to)),
+    }
+}
+
+fn value(result: Result<impl Serialize, String>) -> Result<Value, String> {
+    result.and_then(|value| serde_json::to_value(value).map_err(|error| error.to_string()))
+}
+
+/// Answers; whether the answer was a good one and arrived.
+fn say(answer: Result<Value, String>) -> bool {
+    let good = answer.is_ok();
+    let line = serde_json::to_string(&answer).unwrap_or_default();
+    let mut out = io::stdout().lock();
+    writeln!(out, "{line}").and_then(|()| out.flush()).is_ok() && good
+}
