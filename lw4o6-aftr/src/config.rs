@@ -40,7 +40,7 @@ pub struct AftrConfig {
     pub ecn_encap: EcnMode,
     /// Hop limit of the outer header (D-7). Default 64.
     pub hop_limit: u8,
-    /// TTL and hop limit of packets the box itself makes. Default 64.
+    /// TTL and hop limit of our own ICMP errors. Default 64, which echo answers always have.
     pub own_ttl: u8,
     /// Flow label of the outer header (RFC 6438 §3). Default [`FlowLabel::Hash`].
     pub flow_label: FlowLabel,

@@ -11,6 +11,9 @@ use crate::refusal::Refusal;
 use crate::worker::Worker;
 use crate::{Cause, DropReason, Kind, Side, Verdict};
 
+/// TTL and hop limit of echo answers, whatever errors have: what hosts use (RFC 1700).
+const ECHO_TTL: u8 = 64;
+
 impl Worker {
     /// W2: an echo request is answered, everything else is the owner's.
     pub(crate) fn own_ipv4(
@@ -50,7 +53,7 @@ impl Worker {
             dont_fragment: true,
             more_fragments: false,
             fragment_offset: 0,
-            ttl: self.settings.config.own_ttl,
+            ttl: ECHO_TTL,
             protocol: IpProtocol::ICMP,
             src: inner.dst,
             dst: inner.src,
@@ -85,7 +88,7 @@ impl Worker {
             flow_label: 0,
             payload_len: u16::try_from(frame.len()).unwrap_or(u16::MAX),
             next_header: IpProtocol::ICMPV6,
-            hop_limit: self.settings.config.own_ttl,
+            hop_limit: ECHO_TTL,
             src: icmp.dst,
             dst: icmp.src,
         };

@@ -228,7 +228,8 @@ impl EthernetPort {
         if !is_ip || resolve::is_neighbor_message(parsed.ethertype, parsed.payload) {
             return None;
         }
-        Some((side, Header::of(frame, &parsed)))
+        let accept = self.link(side).accept;
+        Some((side, Header::of(frame, &parsed, accept)))
     }
 
     /// Hands the longest run of frames of one side to the worker; returns how many it took.
@@ -409,6 +410,19 @@ impl EthernetPort {
     }
 }
 
+/// Whether a frame was for more than one station.
+///
+/// A port that takes every address stands behind something that has chosen the frames already, so
+/// only the group addresses that IP itself uses count then.
+fn is_group(dst: MacAddr, accept: Accept) -> bool {
+    match accept {
+        Accept::Own => dst.is_multicast(),
+        Accept::Any => {
+            dst.is_broadcast() || matches!(dst.0, [0x33, 0x33, ..] | [0x01, 0x00, 0x5e, ..])
+        }
+    }
+}
+
 fn neighbor<A>(next_hop: NextHop<A>, random: u32) -> Neighbor {
     match next_hop {
         NextHop::Mac(mac) => Neighbor::fixed(mac),
@@ -424,13 +438,13 @@ impl Header {
         cast: LinkCast::Unicast,
     };
 
-    fn of(frame: &[u8], parsed: &EthernetFrame<'_>) -> Self {
+    fn of(frame: &[u8], parsed: &EthernetFrame<'_>, accept: Accept) -> Self {
         let mut header = Self {
             len: parsed.header_len,
             src: parsed.src,
             ..Self::EMPTY
         };
-        if parsed.dst.is_multicast() {
+        if is_group(parsed.dst, accept) {
             header.cast = LinkCast::Group;
         }
         for (to, from) in header.bytes.iter_mut().zip(frame).take(parsed.header_len) {
