@@ -135,7 +135,7 @@ impl Model {
         put16(&mut answer, 2, 0);
         let sum = internet_checksum(&answer);
         put16(&mut answer, 2, sum.into());
-        let ttl = self.config.own_ttl;
+        let ttl = 64; // echo answers have the TTL of a host, whatever errors have
         let reply = build_v4(packet.tos, ttl, 1, packet.dst, packet.src, &answer);
         Ok(Action::Echo(ModelSide::Internet, vec![reply]))
     }

@@ -106,7 +106,7 @@ impl Model {
                 let sum = icmpv6_checksum(outer.dst, outer.src, &answer);
                 put16(&mut answer, 2, sum.into());
                 let ends = (outer.dst, outer.src);
-                let packet = build_v6(outer.tc, 0, 58, self.config.own_ttl, ends, &answer);
+                let packet = build_v6(outer.tc, 0, 58, 64, ends, &answer);
                 Ok(Action::Echo(
                     ModelSide::Softwire,
                     split_v6(packet, self.config.ipv6_mtu),
