@@ -82,6 +82,11 @@ impl Listed {
         )
     }
 
+    /// The entry, unless the word is empty.
+    pub(super) fn from_word(word: u64) -> Option<Self> {
+        (word != 0).then(|| Self::unpack(word))
+    }
+
     pub(super) const fn unpack(word: u64) -> Self {
         let low = low32(word);
         Self {

@@ -91,14 +91,14 @@ enum Kind {
     NoBinding,
     NoPort,
     Foreign,
+    /// The address index has to be asked first.
+    Ask,
 }
 
 /// Parameters of a managed address.
 #[derive(Clone, Copy)]
 struct Site {
     range: Range,
-    offset: u8,
-    len: u8,
     kind: Kind,
 }
 
@@ -167,7 +167,7 @@ impl TableReader {
         if site.kind == Kind::DenseListed && self.listed(ipv4).is_none() {
             return Address::Foreign;
         }
-        let Site { offset, len, .. } = site;
+        let Range { offset, len, .. } = site.range;
         if offset == 0 && len == 0 {
             Address::Full
         } else {
@@ -194,7 +194,7 @@ impl TableReader {
                 }
             }
             Kind::Hashed => self.lookup_hashed(target.key),
-            Kind::NoBinding | Kind::NoPort | Kind::Foreign => self.missing(&target),
+            Kind::NoBinding | Kind::NoPort | Kind::Foreign | Kind::Ask => self.missing(&target),
         }
     }
 
@@ -217,12 +217,21 @@ impl TableReader {
             line: NO_LINE,
             kind: Kind::Foreign,
         }; CHUNK];
-        let mut hashed = false;
+        let (mut asked, mut hashed) = (false, false);
         for (target, key) in targets.iter_mut().zip(keys) {
-            *target = self.target(*key);
+            let range = self.range(key.ipv4);
+            if asks_index(range) {
+                target.kind = Kind::Ask;
+                asked = true;
+            } else {
+                *target = self.aim(*key, site_of(range, None));
+            }
             hashed |= target.kind == Kind::Hashed;
         }
-        if hashed {
+        if asked {
+            self.aim_listed(&mut targets, keys);
+        }
+        if asked || hashed {
             for target in targets
                 .iter_mut()
                 .filter(|target| target.kind == Kind::Hashed)
@@ -258,6 +267,22 @@ impl TableReader {
         }
     }
 
+    /// Aims the keys whose address has to be asked for: all words first, then what they mean.
+    fn aim_listed(&self, targets: &mut [Target; CHUNK], keys: &[LookupKey]) {
+        let mut words = [0; CHUNK];
+        for ((word, target), key) in words.iter_mut().zip(&*targets).zip(keys) {
+            if target.kind == Kind::Ask {
+                *word = self.listed_word(key.ipv4);
+            }
+        }
+        for ((word, target), key) in words.into_iter().zip(targets).zip(keys) {
+            if target.kind == Kind::Ask {
+                let site = site_of(self.range(key.ipv4), Listed::from_word(word));
+                *target = self.aim(*key, site);
+            }
+        }
+    }
+
     /// Judges the words that were loaded for a key, by looking at word 0 a second time.
     fn verdict(&self, target: &Target, words: &[u64; 4], key: LookupKey) -> Lookup {
         if !matches!(target.kind, Kind::Dense | Kind::DenseListed | Kind::Hashed) {
@@ -280,9 +305,12 @@ impl TableReader {
         match target.kind {
             _ if image.is_present() && found_key == target.key => found(&image),
             Kind::Hashed => self.lookup_hashed(target.key),
-            Kind::Dense | Kind::DenseListed | Kind::NoBinding | Kind::NoPort | Kind::Foreign => {
-                self.missing(target)
-            }
+            Kind::Dense
+            | Kind::DenseListed
+            | Kind::NoBinding
+            | Kind::NoPort
+            | Kind::Foreign
+            | Kind::Ask => self.missing(target),
         }
     }
 
@@ -290,7 +318,7 @@ impl TableReader {
     fn missing(&self, target: &Target) -> Lookup {
         match target.kind {
             Kind::NoPort => Lookup::NoPort,
-            Kind::Foreign => Lookup::Foreign,
+            Kind::Foreign | Kind::Ask => Lookup::Foreign,
             Kind::DenseListed if self.listed(Key::unpack(target.key).ipv4).is_none() => {
                 Lookup::Foreign
             }
@@ -302,20 +330,11 @@ impl TableReader {
     fn candidate(&self, key: u64) -> u32 {
         let Key { ipv4, psid, .. } = Key::unpack(key);
         let (hash, print) = self.secrets.key(ipv4, psid);
-        let mut line = NO_LINE;
-        if self.directory.hashed.count != 0 {
-            for group in self.directory.hashed.pair(hash) {
-                for word in self.arena.group(group).into_iter().flatten() {
-                    let word = word.load(Ordering::Acquire);
-                    line = if high32(word) == print {
-                        low32(word)
-                    } else {
-                        line
-                    };
-                }
-            }
-        }
-        line
+        low32(
+            self.directory
+                .hashed
+                .select(self.arena, hash, |word| high32(word) == print),
+        )
     }
 
     fn lookup_hashed(&self, key: u64) -> Lookup {
@@ -348,21 +367,22 @@ impl TableReader {
 
     /// Where the binding of a key would stand.
     fn target(&self, key: LookupKey) -> Target {
+        self.aim(key, self.site(key.ipv4))
+    }
+
+    /// [`target`](Self::target) when the parameters of the address are known.
+    fn aim(&self, key: LookupKey, site: Option<Site>) -> Target {
         let LookupKey { ipv4, port } = key;
         let miss = |kind| Target {
             key: join(ipv4, 0),
             line: NO_LINE,
             kind,
         };
-        let Some(site) = self.site(ipv4) else {
+        let Some(site) = site else {
             return miss(Kind::Foreign);
         };
-        let Site {
-            range,
-            offset,
-            len,
-            kind,
-        } = site;
+        let Site { range, kind } = site;
+        let Range { offset, len, .. } = range;
         let psid = match port {
             _ if offset == 0 && len == 0 => 0,
             None if kind == Kind::DenseListed && self.listed(ipv4).is_none() => {
@@ -397,36 +417,42 @@ impl TableReader {
 
     /// The parameters that hold for an address.
     fn site(&self, ipv4: u32) -> Option<Site> {
-        let range = if self.near_count == self.directory.ranges_count as usize {
-            let mut hit = None;
-            for range in self.near.iter().take(self.near_count) {
-                hit = if range.contains(ipv4) {
-                    Some(*range)
-                } else {
-                    hit
-                };
-            }
-            hit
+        let range = self.range(ipv4);
+        let listed = if asks_index(range) {
+            self.listed(ipv4)
         } else {
-            self.directory.range_of(self.arena, ipv4)
+            None
         };
-        match range {
-            Some(range) if range.flags & EXCEPTIONS == 0 => Some(site_of(range)),
-            Some(range) => match self.listed(ipv4) {
-                Some(own) if !range.has(own.offset, own.len) => Some(own_site(own)),
-                _ => Some(site_of(range)),
-            },
-            None => self.listed(ipv4).map(own_site),
+        site_of(range, listed)
+    }
+
+    /// The range an address lies in.
+    fn range(&self, ipv4: u32) -> Option<Range> {
+        if self.near_count != self.directory.ranges_count as usize {
+            return self.directory.range_of(self.arena, ipv4);
         }
+        let mut hit = None;
+        for range in self.near.iter().take(self.near_count) {
+            hit = if range.contains(ipv4) {
+                Some(*range)
+            } else {
+                hit
+            };
+        }
+        hit
     }
 
     /// The entry of an address in the address index.
     fn listed(&self, ipv4: u32) -> Option<Listed> {
+        Listed::from_word(self.listed_word(ipv4))
+    }
+
+    /// Its word, 0 if the address is not listed.
+    fn listed_word(&self, ipv4: u32) -> u64 {
         let (hash, _) = self.secrets.key(ipv4, 0);
         self.directory
             .addresses
-            .find(self.arena, hash, |word| high32(word) == ipv4)
-            .map(|(_, word)| Listed::unpack(word))
+            .select(self.arena, hash, |word| high32(word) == ipv4 && word != 0)
     }
 
     /// The AFTR address with this number, network order.
@@ -452,31 +478,29 @@ impl TableReader {
     }
 }
 
-/// The site of a range whose parameters hold.
-fn site_of(range: Range) -> Site {
-    let kind = if range.base == 0 {
-        Kind::Hashed
-    } else if range.flags & LISTED != 0 {
-        Kind::DenseListed
-    } else {
-        Kind::Dense
-    };
-    Site {
-        range,
-        offset: range.offset,
-        len: range.len,
-        kind,
-    }
+/// Whether the address index has a say about an address in this range.
+fn asks_index(range: Option<Range>) -> bool {
+    range.is_none_or(|range| range.flags & EXCEPTIONS != 0)
 }
 
-/// The site of an address with parameters of its own.
-fn own_site(own: Listed) -> Site {
-    Site {
-        range: Range::NONE,
-        offset: own.offset,
-        len: own.len,
-        kind: Kind::Hashed,
-    }
+/// The parameters of an address: its own if it has any, else those of its range.
+fn site_of(range: Option<Range>, listed: Option<Listed>) -> Option<Site> {
+    let range = match (range, listed) {
+        (Some(range), None) => range,
+        (Some(range), Some(own)) if range.has(own.offset, own.len) => range,
+        (_, None) => return None,
+        (_, Some(Listed { offset, len, .. })) => Range {
+            offset,
+            len,
+            ..Range::NONE
+        },
+    };
+    let kind = match range {
+        Range { base: 0, .. } => Kind::Hashed,
+        Range { flags, .. } if flags & LISTED != 0 => Kind::DenseListed,
+        Range { .. } => Kind::Dense,
+    };
+    Some(Site { range, kind })
 }
 
 /// The answer that a line gives.
