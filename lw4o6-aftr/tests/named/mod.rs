@@ -198,3 +198,45 @@ pub fn books_close(bench: &Bench) {
             + get(Counter::Discarded)
     );
 }
+
+/// Feeds a packet that has to be refused; its reason must move by exactly one, and the totals with it.
+///
+pub fn refused(bench: &mut Bench, side: Side, packet: &[u8], reason: DropReason) -> Outcome {
+    let before = bench.worker.counters();
+    let out = bench.feed(side, packet);
+    let after = bench.worker.counters();
+    let answered = out.verdict == Verdict::Reply(side, Cause::Dropped(reason))
+        || matches!(out.verdict, Verdict::Reply(_, Cause::Dropped(r)) if r == reason);
+    assert!(
+        answered || out.verdict == Verdict::Drop(reason),
+        "{reason}: {:?}",
+        out.verdict
+    );
+    assert!(out.outputs.is_empty());
+    for other in DropReason::ALL {
+        let moved = after.drops(*other) - before.drops(*other);
+        assert_eq!(moved, u64::from(*other == reason), "{other}");
+    }
+    assert_eq!(after.dropped(), before.dropped() + 1);
+    let moved = |counter| after.get(counter) - before.get(counter);
+    let (packets, bytes) = match side {
+        Side::Softwire => (Counter::DroppedIpv6Packets, Counter::DroppedIpv6Bytes),
+        Side::Internet => (Counter::DroppedIpv4Packets, Counter::DroppedIpv4Bytes),
+    };
+    assert_eq!((moved(packets), moved(bytes)), (1, packet.len() as u64));
+    assert_eq!(moved(Counter::Replied), u64::from(answered));
+    assert_eq!(moved(Counter::Dropped), u64::from(!answered));
+    for sent in [Counter::SentIpv4Packets, Counter::SentIpv6Packets] {
+        assert_eq!(moved(sent), 0, "{reason}");
+    }
+    let errors = moved(Counter::OutIcmpv4ErrorPackets) + moved(Counter::OutIcmpv6ErrorPackets);
+    assert_eq!(errors, u64::from(answered));
+    books_close(bench);
+    out
+}
+
+/// The same, in silence, and the frame as it was.
+pub fn silent(bench: &mut Bench, side: Side, packet: &[u8], reason: DropReason) {
+    let out = refused(bench, side, packet, reason);
+    assert_eq!(out.verdict, Verdict::Drop(reason));
+}
