@@ -10,8 +10,8 @@ use lw4o6_wire::icmpv6::{
 };
 use lw4o6_wire::quote::QuotedKey;
 use lw4o6_wire::{
-    FrameBuf, Instant, IpProtocol, Ipv4Fields, Ipv4Packet, Ipv6Fields, Ipv6Header, NoHeadroom,
-    ipv6_ext,
+    FragmentHeader, FrameBuf, Instant, IpProtocol, Ipv4Fields, Ipv4Packet, Ipv6Fields, Ipv6Header,
+    NoHeadroom,
 };
 
 use crate::config::{B4IcmpSource, InboundEcho, Switch};
@@ -338,16 +338,34 @@ fn may_be_answered_v6(outer: &Ipv6Header<&[u8; 40]>, payload: &[u8], dst: Ipv6Ad
     if !crate::martian::is_ipv6_source(outer.src()) || dst.is_multicast() {
         return false;
     }
-    let Ok(walk) = ipv6_ext::walk(outer.next_header(), payload) else {
-        return true; // what follows the broken header cannot be told
-    };
-    let walk = walk.past_fragment().unwrap_or(walk);
-    let is_icmpv6 = walk.next == IpProtocol::ICMPV6;
-    !is_icmpv6
-        || walk
-            .payload
-            .first()
-            .is_some_and(|type_| Icmpv6Type(*type_).may_cause_error())
+    !carries_icmpv6_error(outer.next_header(), payload)
+}
+
+/// Most extension headers looked past; a packet with more draws no error.
+const MAX_LOOK: usize = 32;
+
+/// Whether `payload`, of type `next`, is an `ICMPv6` error or redirect. Looks past whatever is wrong
+/// with the headers on the way, because that is what the error would be about.
+fn carries_icmpv6_error(mut next: IpProtocol, mut payload: &[u8]) -> bool {
+    for _ in 0..MAX_LOOK {
+        let [first, second, ..] = *payload else {
+            return next == IpProtocol::ICMPV6;
+        };
+        let len = match next {
+            IpProtocol::ICMPV6 => return !Icmpv6Type(first).may_cause_error(),
+            IpProtocol::HOPOPTS | IpProtocol::ROUTING | IpProtocol::DST_OPTS => {
+                (usize::from(second) + 1) * 8
+            }
+            IpProtocol::FRAGMENT => match FragmentHeader::split(payload) {
+                Ok((header, _)) if header.offset == 0 => FragmentHeader::LEN,
+                Ok(_) | Err(_) => return false, // nobody can tell
+            },
+            _ => return false,
+        };
+        next = IpProtocol(first);
+        payload = payload.get(len..).unwrap_or_default();
+    }
+    true
 }
 
 /// The verdict on a packet that was refused and perhaps answered.

@@ -1,5 +1,6 @@
 //! Batches of any size give what the frames give one by one: verdicts, bytes, outputs, their order,
 //! counters.
+#![expect(clippy::indexing_slicing, reason = "a panic is a failed test")]
 
 mod common;
 

@@ -147,7 +147,10 @@ fn fragments_between_subscribers_follow_their_first() {
                         got.extend(out.packets().iter().map(|p| p.to_vec()));
                     }
                     Verdict::Consumed => assert!(out.outputs.is_empty() && backwards),
-                    other => panic!("{other:?}"),
+                    other @ (Verdict::Forward(_)
+                    | Verdict::Reply(..)
+                    | Verdict::Local(_)
+                    | Verdict::Drop(_)) => panic!("{other:?}"),
                 }
             }
             assert_eq!(got.len(), 3);
