@@ -2,6 +2,7 @@
 
 mod common;
 
+use common::fragments::{books, dropped, held, permutations};
 use common::{AFTR, B4, B4_FULL, B4_NEXT, B4_RANGE, Bench, Outcome};
 use lw4o6_aftr::config::Switch;
 use lw4o6_aftr::{Cause, Counter, Destination, DropReason, Side, Verdict};
@@ -21,22 +22,6 @@ fn down(len: usize) -> V4 {
 
 fn from(b4: &str, packet: &[u8]) -> Vec<u8> {
     tunnel(b4, AFTR, packet).build()
-}
-
-fn held(out: &Outcome) {
-    assert_eq!(
-        (out.verdict, out.outputs.len()),
-        (Verdict::Consumed, 0),
-        "{out:?}"
-    );
-}
-
-fn dropped(out: &Outcome, reason: DropReason) {
-    assert_eq!(
-        (out.verdict, out.outputs.len()),
-        (Verdict::Drop(reason), 0),
-        "{out:?}"
-    );
 }
 
 /// Everything that an input sent on, in order.
@@ -63,38 +48,6 @@ fn inside(b4: &str, packets: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
         packet[40..].to_vec()
     };
     packets.into_iter().map(strip).collect()
-}
-
-fn books(bench: &Bench, now_held: u64) {
-    let of = |counter| bench.counter(counter);
-    assert_eq!(
-        of(Counter::Consumed) + of(Counter::LateConsumed),
-        now_held + of(Counter::Merged) + of(Counter::Released) + of(Counter::Discarded)
-    );
-    let drops: u64 = DropReason::ALL.iter().map(|&r| bench.drops(r)).sum();
-    let counters = [
-        Counter::Dropped,
-        Counter::LateDropped,
-        Counter::Replied,
-        Counter::LateReplied,
-        Counter::Discarded,
-    ];
-    assert_eq!(drops, counters.map(of).iter().sum::<u64>());
-}
-
-fn permutations(n: usize) -> Vec<Vec<usize>> {
-    let mut all = vec![Vec::new()];
-    for next in 0..n {
-        let grown = all.iter().flat_map(|order: &Vec<usize>| {
-            (0..=order.len()).map(move |at| {
-                let mut order = order.clone();
-                order.insert(at, next);
-                order
-            })
-        });
-        all = grown.collect();
-    }
-    all
 }
 
 /// Checks that all pieces leave unchanged but for the TTL, the first one first, in every order of

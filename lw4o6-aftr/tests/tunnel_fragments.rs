@@ -2,6 +2,7 @@
 
 mod common;
 
+use common::fragments::{books, dropped, held, permutations};
 use common::{AFTR, B4, B4_NEXT, B4_RANGE, Bench, Outcome};
 use lw4o6_aftr::config::{DfPolicy, FlowLabel};
 use lw4o6_aftr::{Cause, Counter, Destination, DropReason, Output, Side, Verdict};
@@ -35,22 +36,6 @@ fn gives(out: &Outcome, packet: &[u8]) {
     assert_eq!(out.outputs, [(output, packet.to_vec())]);
 }
 
-fn held(out: &Outcome) {
-    assert_eq!(
-        (out.verdict, out.outputs.len()),
-        (Verdict::Consumed, 0),
-        "{out:?}"
-    );
-}
-
-fn dropped(out: &Outcome, reason: DropReason) {
-    assert_eq!(
-        (out.verdict, out.outputs.len()),
-        (Verdict::Drop(reason), 0),
-        "{out:?}"
-    );
-}
-
 /// The frame was answered with this Parameter Problem about itself.
 #[expect(clippy::indexing_slicing, reason = "a panic is a failed test")]
 fn problem(out: &Outcome, reason: DropReason, code: u8, pointer: u32, about: &[u8]) {
@@ -70,40 +55,6 @@ fn problem(out: &Outcome, reason: DropReason, code: u8, pointer: u32, about: &[u
     let valid = lw4o6_wire::Ipv6Header::split(&out.packet)
         .is_ok_and(|(view, message)| icmpv6::verify(view.src(), view.dst(), message));
     assert!(valid, "checksum");
-}
-
-/// The accounts of consumed frames, while `now_held` of them are held.
-fn books(bench: &Bench, now_held: u64) {
-    let of = |counter| bench.counter(counter);
-    assert_eq!(
-        of(Counter::Consumed) + of(Counter::LateConsumed),
-        now_held + of(Counter::Merged) + of(Counter::Released) + of(Counter::Discarded)
-    );
-    let received = of(Counter::ReceivedSoftwire) + of(Counter::ReceivedInternet);
-    let frames = [
-        Counter::Forwarded,
-        Counter::Replied,
-        Counter::Echoed,
-        Counter::Local,
-        Counter::Consumed,
-        Counter::Dropped,
-    ];
-    assert_eq!(received, frames.map(of).iter().sum::<u64>());
-}
-
-fn permutations(n: usize) -> Vec<Vec<usize>> {
-    let mut all = vec![Vec::new()];
-    for next in 0..n {
-        let grown = all.iter().flat_map(|order: &Vec<usize>| {
-            (0..=order.len()).map(move |at| {
-                let mut order = order.clone();
-                order.insert(at, next);
-                order
-            })
-        });
-        all = grown.collect();
-    }
-    all
 }
 
 #[test]

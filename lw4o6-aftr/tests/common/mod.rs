@@ -13,6 +13,8 @@
     reason = "every test file uses a part of it, and a panic is a failed test"
 )]
 
+pub mod fragments;
+
 use lw4o6_aftr::{Aftr, AftrConfig, Counter, DropReason, Output, Side, Verdict, Worker};
 use lw4o6_binding::table::{
     AtomicU64, Pool, Slot, TableConfig, TableShared, TableWriter, arena_words,
