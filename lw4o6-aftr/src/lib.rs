@@ -1,4 +1,4 @@
-//! Sans-IO lwAFTR engine (RFC 7596).
+#![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
 mod aftr;
