@@ -1,14 +1,14 @@
 //! The commit barrier: what was decided and waits for the store.
 
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
 use core::net::{Ipv4Addr, Ipv6Addr};
 
 use lw4o6_wire::b4_addr::Ipv6Prefix;
 use lw4o6_wire::time::Instant;
 
-use crate::bindings::Bindings;
 use crate::bindings::key::Key;
-use crate::change::{Change, Event, FailReason, RemoveReason};
+use crate::change::Change;
 use crate::entry::{Binding, Origin};
 use crate::error::Seq;
 
@@ -173,7 +173,7 @@ impl Barrier {
         }
     }
 
-    fn push(&mut self, change: Change, effect: Effect) -> Seq {
+    pub(super) fn push(&mut self, change: Change, effect: Effect) -> Seq {
         let seq = self.next;
         self.next = Seq(seq.0 + 1);
         if let (Effect::Apply { .. }, Some(key)) = (effect, softwire(&change)) {
@@ -189,7 +189,7 @@ impl Barrier {
     }
 
     /// Takes the decision out that waits for this softwire.
-    fn take(&mut self, key: Key) -> Option<(Seq, Pending)> {
+    pub(super) fn take(&mut self, key: Key) -> Option<(Seq, Pending)> {
         let seq = *self.held.get(&key)?;
         let pending = self.pending.remove(&seq)?;
         self.release(&pending);
@@ -197,7 +197,7 @@ impl Barrier {
     }
 
     /// Takes out the oldest decision up to `seq`.
-    fn pop_through(&mut self, seq: Seq) -> Option<(Seq, Pending)> {
+    pub(super) fn pop_through(&mut self, seq: Seq) -> Option<(Seq, Pending)> {
         let first = *self.pending.first_key_value()?.0;
         if first > seq {
             return None;
@@ -205,6 +205,33 @@ impl Barrier {
         let pending = self.pending.remove(&first)?;
         self.release(&pending);
         Some((first, pending))
+    }
+
+    /// Takes out every decision from `seq` on, in order.
+    pub(super) fn split_off(&mut self, seq: Seq) -> Vec<(Seq, Pending)> {
+        let failed: Vec<_> = self.pending.split_off(&seq).into_iter().collect();
+        for (_, pending) in &failed {
+            self.release(pending);
+        }
+        failed
+    }
+
+    /// Number of the newest decision that waits.
+    pub(super) fn newest(&self) -> Option<Seq> {
+        self.pending.last_key_value().map(|(seq, _)| *seq)
+    }
+
+    /// Offers no records before `until`.
+    pub(super) fn pause(&mut self, until: Instant) {
+        self.paused_until = Some(until);
+    }
+
+    /// Takes out the records about softwires on this address.
+    pub(super) fn take_records(&mut self, ipv4: Ipv4Addr) -> Vec<Change> {
+        let on = self.records.range(Key::on(ipv4));
+        let keys: Vec<Key> = on.map(|(key, _)| *key).collect();
+        let taken = keys.iter().filter_map(|key| self.records.remove(key));
+        taken.map(|record| record.change).collect()
     }
 
     fn release(&mut self, pending: &Pending) {
@@ -215,7 +242,7 @@ impl Barrier {
     }
 
     /// Takes a record out that may become a decision now.
-    fn next_record(&mut self, now: Instant) -> Option<Change> {
+    pub(super) fn next_record(&mut self, now: Instant) -> Option<Change> {
         if self.paused_until.is_some_and(|until| until > now) {
             return None;
         }
@@ -240,7 +267,7 @@ impl Barrier {
 }
 
 /// The binding that a decision grants.
-fn granted(change: &Change) -> Option<&Binding> {
+pub(super) fn granted(change: &Change) -> Option<&Binding> {
     match change {
         Change::Added(binding) => Some(binding),
         Change::Replaced { .. }
@@ -253,7 +280,7 @@ fn granted(change: &Change) -> Option<&Binding> {
 }
 
 /// The binding that a decision or record is about, as the store may know it.
-fn subject(change: &Change) -> Option<&Binding> {
+pub(super) fn subject(change: &Change) -> Option<&Binding> {
     match change {
         Change::Added(binding)
         | Change::Replaced { new: binding, .. }
@@ -265,196 +292,4 @@ fn subject(change: &Change) -> Option<&Binding> {
 
 fn softwire(change: &Change) -> Option<Key> {
     subject(change).map(|binding| Key::of(&binding.key()))
-}
-
-impl Bindings {
-    /// Everything up to and with `seq` is stored: grants take effect, in order.
-    pub fn handle_persisted(&mut self, now: Instant, seq: Seq) {
-        self.handle_timeout(now);
-        while let Some((seq, pending)) = self.barrier.pop_through(seq) {
-            self.commit(seq, pending);
-        }
-        // A renewal may have brought the end of a lease forward to now.
-        self.handle_timeout(now);
-    }
-
-    /// `seq` could not be stored: it and every later decision come to nothing. Those before it
-    /// go on waiting.
-    ///
-    /// What the table has already lost stays lost, and what the store may hold of the failed
-    /// decisions is put right: both are offered as new records, after a pause. A store must
-    /// write a [`Change::BulkReplaced`] as a whole or not at all.
-    pub fn handle_persist_failed(&mut self, now: Instant, seq: Seq) {
-        self.handle_timeout(now);
-        let failed = self.barrier.pending.split_off(&seq);
-        for pending in failed.values() {
-            self.barrier.release(pending);
-        }
-        for (seq, pending) in failed {
-            let change = pending.change.clone();
-            self.fail(seq, pending, FailReason::NotStored);
-            self.restate(&change);
-        }
-        self.barrier.paused_until = Some(self.now + self.config.record_again);
-    }
-
-    /// Confirms everything that waits, as an owner without a store does after each call. Returns
-    /// how many decisions that were.
-    pub fn pump_null_store(&mut self, now: Instant) -> usize {
-        let mut confirmed = 0;
-        while let Some((last, _)) = self.barrier.pending.last_key_value() {
-            let last = *last;
-            confirmed += self.barrier.pending();
-            self.handle_persisted(now, last);
-        }
-        confirmed
-    }
-
-    /// Gives a decision its number and hands it to the owner.
-    pub(super) fn decide(&mut self, change: Change, effect: Effect) -> Seq {
-        if let Effect::Apply {
-            moved: Some(subscriber),
-        } = effect
-        {
-            self.subscribers.moved(self.now, subscriber);
-        }
-        let seq = self.barrier.push(change.clone(), effect);
-        self.stream.push(Event::Persist { seq, change });
-        seq
-    }
-
-    /// Turns records into decisions, as many as may wait.
-    pub(super) fn pump(&mut self) {
-        while let Some(change) = self.barrier.next_record(self.now) {
-            self.decide(change, Effect::Record);
-        }
-    }
-
-    /// Turns the records on one address into decisions, so that a grant on it comes after them.
-    pub(super) fn record_first(&mut self, ipv4: Ipv4Addr) {
-        let on = Key::on(ipv4);
-        let keys: BTreeSet<Key> = self.barrier.records.range(on).map(|(k, _)| *k).collect();
-        for key in keys {
-            if let Some(record) = self.barrier.records.remove(&key) {
-                self.decide(record.change, Effect::Record);
-            }
-        }
-    }
-
-    /// Fails the decision that waits for the softwire; the binding, where that was a grant.
-    pub(super) fn withdraw(&mut self, key: Key, why: FailReason) -> Option<Binding> {
-        let (seq, pending) = self.barrier.take(key)?;
-        if let Some(binding) = subject(&pending.change) {
-            self.barrier.withdraw_from_bulk(binding);
-        }
-        let binding = granted(&pending.change).copied();
-        self.fail(seq, pending, why);
-        binding
-    }
-
-    /// Gives up what a decision held and tells the owner.
-    fn fail(&mut self, seq: Seq, pending: Pending, why: FailReason) {
-        let Pending { change, effect } = pending;
-        if let Effect::Apply { moved } = effect {
-            self.unhold(&change);
-            if let Some(subscriber) = moved {
-                self.subscribers.not_moved(subscriber);
-            }
-        }
-        self.stream.push(Event::Failed { seq, change, why });
-    }
-
-    /// Makes a record of what the softwire of a failed decision really is.
-    fn restate(&mut self, failed: &Change) {
-        let Some(stored) = subject(failed).copied() else {
-            return;
-        };
-        let key = Key::of(&stored.key());
-        let truth = match (self.entries.get(&key), failed) {
-            (Some(current), _) => Change::Replaced {
-                old: stored,
-                new: *current,
-            },
-            (None, Change::Removed { .. }) => failed.clone(),
-            (None, _) => Change::Removed {
-                binding: stored,
-                reason: RemoveReason::NotGranted,
-            },
-        };
-        self.barrier.record_later(key, truth);
-    }
-
-    fn commit(&mut self, seq: Seq, pending: Pending) {
-        let took_effect = match (pending.effect, &pending.change) {
-            (Effect::Record, _) => true,
-            (Effect::Apply { .. }, Change::Added(binding)) => self.commit_added(*binding),
-            (Effect::Apply { .. }, Change::Replaced { new, .. }) => self.commit_replaced(*new),
-            (Effect::Apply { .. }, Change::Renewed(renewed)) => self.commit_renewed(*renewed),
-            (Effect::Apply { .. }, Change::BulkReplaced { version, bindings }) => {
-                self.commit_bulk(*version, bindings)
-            }
-            (
-                Effect::Apply { .. },
-                Change::Removed { .. } | Change::Quarantined(_) | Change::QuarantineEnded(_),
-            ) => true,
-        };
-        if took_effect {
-            self.stream.push(Event::Committed { seq });
-        } else {
-            let change = pending.change.clone();
-            self.fail(seq, pending, FailReason::NoRoom);
-            self.restate(&change);
-        }
-    }
-
-    fn commit_added(&mut self, binding: Binding) -> bool {
-        let key = Key::of(&binding.key());
-        if !self.write(&binding) {
-            return false;
-        }
-        self.entries.insert(key, binding);
-        self.index(key, &binding);
-        self.version += 1;
-        self.end_quarantine(key);
-        self.tell(Change::Added(binding));
-        true
-    }
-
-    fn commit_replaced(&mut self, new: Binding) -> bool {
-        let key = Key::of(&new.key());
-        let Some(old) = self.entries.get(&key).copied() else {
-            return false;
-        };
-        if !self.write(&new) {
-            return false;
-        }
-        self.entries.insert(key, new);
-        self.unindex(key, &old);
-        self.index(key, &new);
-        self.aftrs.sub(old.aftr);
-        self.uncount(&old);
-        self.count(&new);
-        self.version += 1;
-        let change = Change::Replaced { old, new };
-        self.tell(change);
-        true
-    }
-
-    fn commit_renewed(&mut self, renewed: Binding) -> bool {
-        let key = Key::of(&renewed.key());
-        let Some(old) = self.entries.insert(key, renewed) else {
-            self.entries.remove(&key);
-            return false;
-        };
-        self.unindex(key, &old);
-        self.index(key, &renewed);
-        self.version += 1;
-        self.tell(Change::Renewed(renewed));
-        true
-    }
-
-    fn write(&mut self, binding: &Binding) -> bool {
-        let number = self.aftrs.number(binding.aftr);
-        number.is_some_and(|number| self.sink.insert(binding, number))
-    }
 }

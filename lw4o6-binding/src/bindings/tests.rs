@@ -6,6 +6,7 @@ use std::string::{String, ToString};
 use std::vec::Vec;
 
 use super::*;
+use crate::change::FailReason;
 use crate::entry::Origin;
 
 mod barrier;
