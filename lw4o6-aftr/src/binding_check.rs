@@ -2,10 +2,10 @@
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
-use lw4o6_binding::table::{Address, Lookup, Softwire};
-use lw4o6_wire::IpProtocol;
+use lw4o6_binding::table::{Address, Lookup, LookupKey, Softwire};
 use lw4o6_wire::icmpv4::Icmpv4ErrorKind;
 use lw4o6_wire::icmpv6::{Icmpv6ErrorKind, UnreachableCode};
+use lw4o6_wire::{Instant, IpProtocol};
 
 use crate::DropReason;
 use crate::classify::Tunnel;
@@ -14,6 +14,12 @@ use crate::inner::Inner;
 use crate::key::Key;
 use crate::refusal::Refusal;
 use crate::worker::Worker;
+
+/// Most port sets of an address that are looked through for those of one B4.
+const MAX_SETS: u32 = 1024;
+
+/// Port sets looked at together.
+const SETS_AT_ONCE: usize = 32;
 
 impl Worker {
     pub(crate) fn lookup(&self, address: Ipv4Addr, key: Key) -> Lookup {
@@ -41,6 +47,7 @@ impl Worker {
     /// port. R-076 R-081 R-088
     pub(crate) fn check_binding(
         &self,
+        now: Instant,
         tunnel: &Tunnel,
         key: Key,
         found: Lookup,
@@ -54,22 +61,22 @@ impl Worker {
             }
             Lookup::Found(softwire) => {
                 let own = softwire.b4 == tunnel.b4.octets();
-                Err(self.unbound_source(tunnel, own))
+                Err(self.unbound_source(now, tunnel, own))
             }
-            Lookup::NoBinding | Lookup::Foreign => Err(self.unbound_source(tunnel, false)),
+            Lookup::NoBinding | Lookup::Foreign => Err(self.unbound_source(now, tunnel, false)),
             Lookup::NoPort => Err(no_port(key).into()),
             Lookup::Busy => Err(DropReason::TableBusy.into()),
         }
     }
 
     /// R-077 R-078 R-079 R-080
-    fn unbound_source(&self, tunnel: &Tunnel, own_entry: bool) -> Refusal {
+    fn unbound_source(&self, now: Instant, tunnel: &Tunnel, own_entry: bool) -> Refusal {
         let b4 = tunnel.b4.octets();
         let reason = if own_entry {
             DropReason::WrongAftr
         } else if !self.reader.b4_known(&b4) {
             DropReason::NoB4
-        } else if self.b4_has_ipv4(tunnel.b4, tunnel.ipv4.inner.src) {
+        } else if self.b4_has_ipv4(now, tunnel.b4, tunnel.ipv4.inner.src) {
             DropReason::PortOutOfSet
         } else {
             DropReason::WrongIpv4
@@ -85,23 +92,36 @@ impl Worker {
         }
     }
 
-    /// Whether this B4 holds any part of this address. Looks at every port set of the address, so it
-    /// is asked about known B4s only.
-    fn b4_has_ipv4(&self, b4: Ipv6Addr, address: Ipv4Addr) -> bool {
+    /// Whether this known B4 holds any part of this address.
+    ///
+    /// Nothing lists the bindings of a B4 for readers, so every port set of the address is looked at.
+    /// A subscriber could make us do that for each packet; it is done ten thousand times a second at
+    /// most, for addresses of 1,024 port sets at most, and beyond that the answer is yes.
+    fn b4_has_ipv4(&self, now: Instant, b4: Ipv6Addr, address: Ipv4Addr) -> bool {
         let ipv4 = address.to_bits();
         let (offset, len) = match self.reader.address(ipv4) {
             Address::Foreign => return false,
             Address::Full => (0, 0),
             Address::Shared { offset, len } => (u32::from(offset), u32::from(len)),
         };
-        // The lowest port of each set: behind the offset bits, of which the last is one.
+        let sets = 1_u32 << len;
+        if sets > MAX_SETS || !self.take_diagnosis(now) {
+            return true;
+        }
+        // The lowest port of each set: the offset bits, of which the last is one, then the PSID.
         let rest = 16_u32.saturating_sub(offset + len);
         let base = if offset == 0 { 0 } else { 1 << (16 - offset) };
-        let mut ports = (0..1_u32 << len).map(|psid| base | psid << rest);
-        ports.any(|port| {
-            let port = u16::try_from(port).ok();
-            matches!(self.reader.lookup(ipv4, port),
-                Lookup::Found(softwire) if softwire.b4 == b4.octets())
+        let mut keys = [LookupKey { ipv4, port: None }; SETS_AT_ONCE];
+        let mut found = [Lookup::Busy; SETS_AT_ONCE];
+        let b4 = b4.octets();
+        (0..sets).step_by(SETS_AT_ONCE).any(|first| {
+            for (psid, key) in (first..).zip(&mut keys) {
+                key.port = u16::try_from(base | (psid % sets) << rest).ok();
+            }
+            self.reader.lookup_batch(&keys, &mut found);
+            found
+                .iter()
+                .any(|found| matches!(found, Lookup::Found(softwire) if softwire.b4 == b4))
         })
     }
 

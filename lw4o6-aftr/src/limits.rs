@@ -12,6 +12,9 @@ use crate::worker::Worker;
 /// Destinations remembered. R-173
 const SOURCES: usize = 4096;
 
+/// Refused packets whose reason is told apart at some cost, per second and at once.
+const DIAGNOSES: u32 = 10_000;
+
 /// Which instance budget an error counts against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Family {
@@ -47,6 +50,7 @@ pub(crate) struct Budgets {
     v6: Bucket,
     echo: Bucket,
     incoming_v4: Bucket,
+    diagnosis: Bucket,
     sources: SourceBuckets,
 }
 
@@ -57,6 +61,7 @@ impl Budgets {
             v6: Bucket::new(),
             echo: Bucket::new(),
             incoming_v4: Bucket::new(),
+            diagnosis: Bucket::new(),
             sources: SourceBuckets::new(SOURCES, secret),
         }
     }
@@ -102,6 +107,12 @@ impl Worker {
             .budgets
             .echo
             .try_take(now, self.settings.rates.echo)
+    }
+
+    /// A token for finding out what exactly is wrong with a packet.
+    pub(crate) fn take_diagnosis(&self, now: Instant) -> bool {
+        let rate = const { Rate::new(DIAGNOSES, DIAGNOSES) };
+        self.shared.budgets.diagnosis.try_take(now, rate)
     }
 
     /// A token for an incoming `ICMPv4` message (RFC 8676 icmpv4-rate).

@@ -64,12 +64,12 @@ impl Worker {
             Ports::InPacket => {
                 let key = ipv4.key?;
                 let hairpin_key = |worker: &Self| worker.hairpin_key(frame, tunnel);
-                self.check_source(frame, tunnel, key, found)?;
+                self.check_source(now, frame, tunnel, key, found)?;
                 self.destination(tunnel, hairpin_key)?
             }
-            Ports::Known(ports) => self.route_fragment(frame, tunnel, ports)?,
+            Ports::Known(ports) => self.route_fragment(now, frame, tunnel, ports)?,
             Ports::First(ports) => {
-                let route = self.route_fragment(frame, tunnel, ports);
+                let route = self.route_fragment(now, frame, tunnel, ports);
                 self.settle(now, frame, Some(tunnel), route)?
             }
         };
@@ -90,25 +90,27 @@ impl Worker {
     /// U7 to U9 for a fragment whose ports are known from its first one.
     fn route_fragment(
         &self,
+        now: Instant,
         frame: &FrameBuf<'_>,
         tunnel: &Tunnel,
         ports: FragmentPorts,
     ) -> Result<Route, Refusal> {
         let key = ports.source?;
         let found = self.lookup(tunnel.ipv4.inner.src, key);
-        self.check_source(frame, tunnel, key, found)?;
+        self.check_source(now, frame, tunnel, key, found)?;
         self.destination(tunnel, |_| ports.destination)
     }
 
     /// U7 and U8.
     fn check_source(
         &self,
+        now: Instant,
         frame: &FrameBuf<'_>,
         tunnel: &Tunnel,
         key: Key,
         found: Lookup,
     ) -> Result<(), Refusal> {
-        self.check_binding(tunnel, key, found)?;
+        self.check_binding(now, tunnel, key, found)?;
         let inner = frame.packet().get(tunnel.at..).unwrap_or_default();
         if is_tunnel_loop(inner, &tunnel.ipv4.inner, tunnel.ends()) {
             return Err(DropReason::TunnelLoop.into());
