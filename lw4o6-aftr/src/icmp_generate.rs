@@ -117,9 +117,7 @@ impl Worker {
             Via::Tunnel(_) => Ok(via),
             Via::Internet if !self.is_managed(inner.src) => Ok(via),
             Via::Internet => {
-                let key = self
-                    .sender_key(inner, offending)
-                    .ok_or(Suppressed::Unbound)?;
+                let key = self.sender_key(offending).ok_or(Suppressed::Unbound)?;
                 let Lookup::Found(softwire) = self.lookup(inner.src, key) else {
                     return Err(Suppressed::Unbound);
                 };
@@ -130,14 +128,15 @@ impl Worker {
     }
 
     /// The key of the sender of a packet, which may be cut off.
-    fn sender_key(&self, inner: &Inner, offending: &[u8]) -> Option<Key> {
+    fn sender_key(&self, offending: &[u8]) -> Option<Key> {
         let quoted = Ipv4Packet::split_quoted(offending).ok()?;
         match quoted.key() {
             QuotedKey::Ports(ports) => Some(Key::Port(ports.src)),
-            QuotedKey::Ident { ident, request } => {
-                let answers_inbound = !request && inner.protocol == IpProtocol::ICMP;
+            QuotedKey::Ident { ident, .. } => {
+                // D-3: an echo reply answers what came in for port 0; timestamps have no knob.
+                let reply = quoted.payload.first() == Some(&Icmpv4Type::ECHO_REPLY.0);
                 let port0 = self.settings.key_rules.inbound_echo == InboundEcho::Port0;
-                Some(Key::Port(if answers_inbound && port0 { 0 } else { ident }))
+                Some(Key::Port(if reply && port0 { 0 } else { ident }))
             }
             QuotedKey::NoPort | QuotedKey::Truncated => Some(Key::Address(DropReason::NoL4Port)),
             QuotedKey::Error | QuotedKey::Fragment => None,
@@ -335,10 +334,9 @@ pub(crate) fn may_be_answered(inner: &Inner, offending: &[u8]) -> bool {
 
 /// RFC 4443 §2.4(e). R-162 R-163 R-164
 fn may_be_answered_v6(outer: &Ipv6Header<&[u8; 40]>, payload: &[u8], dst: Ipv6Addr) -> bool {
-    if !crate::martian::is_ipv6_source(outer.src()) || dst.is_multicast() {
-        return false;
-    }
-    !carries_icmpv6_error(outer.next_header(), payload)
+    let src = outer.src();
+    let one_node = !(src.is_unspecified() || src.is_loopback() || src.is_multicast());
+    one_node && !dst.is_multicast() && !carries_icmpv6_error(outer.next_header(), payload)
 }
 
 /// Most extension headers looked past; a packet with more draws no error.

@@ -16,9 +16,10 @@
 use core::net::Ipv6Addr;
 
 use lw4o6_binding::table::Lookup;
-use lw4o6_wire::icmpv4::Icmpv4ErrorKind;
+use lw4o6_wire::icmpv4::{Icmpv4ErrorKind, Icmpv4Type};
 use lw4o6_wire::icmpv6::{
-    Icmpv6ErrorKind, Icmpv6Header, ParameterProblemCode, TimeExceededCode, UnreachableCode,
+    Icmpv6ErrorKind, Icmpv6Header, Icmpv6Type, ParameterProblemCode, TimeExceededCode,
+    UnreachableCode,
 };
 use lw4o6_wire::quote::{QuotedKey, QuotedTunnel, tunnel_quote};
 use lw4o6_wire::{
@@ -104,7 +105,7 @@ impl Worker {
         if tunnel.outer.src() != aftr || !self.reader.b4_known(&b4.octets()) {
             return Err(DropReason::Icmpv6QuoteForeign);
         }
-        let quote = message.get(8..).unwrap_or_default();
+        let quote = tunnel_quoted(message);
         let inner = tunnel.inner.ok_or_else(|| why_no_inner(quote))?;
         if inner.payload.len() < 8 {
             return Err(DropReason::Icmpv6QuoteShort);
@@ -134,9 +135,11 @@ impl Worker {
     fn is_sent_by_us(&self, quoted: &QuotedIpv4<'_>, inner: &Inner, ends: Ends) -> bool {
         let key = match quoted.key() {
             QuotedKey::Ports(ports) => Key::Port(ports.dst),
-            QuotedKey::Ident { ident, request } => {
+            QuotedKey::Ident { ident, .. } => {
+                // D-3 is about echo, not about timestamps.
+                let echo = quoted.payload.first() == Some(&Icmpv4Type::ECHO_REQUEST.0);
                 let port0 = self.settings.key_rules.inbound_echo == InboundEcho::Port0;
-                Key::Port(if request && port0 { 0 } else { ident })
+                Key::Port(if echo && port0 { 0 } else { ident })
             }
             QuotedKey::NoPort | QuotedKey::Truncated => Key::Address(DropReason::NoL4Port),
             QuotedKey::Error | QuotedKey::Fragment => return false,
@@ -205,6 +208,21 @@ fn limit_of(tunnel: &QuotedTunnel<'_>, quote: &[u8]) -> Option<(usize, u8)> {
     let walk = ipv6_ext::walk(tunnel.outer.next_header(), payload).ok()?;
     let limit = walk.past_fragment().ok()?.encap_limit?;
     Some((limit.at, limit.limit))
+}
+
+/// The quoted packet without the extension structure that RFC 4884 puts behind it.
+fn tunnel_quoted(message: &[u8]) -> &[u8] {
+    let body = message.get(8..).unwrap_or_default();
+    let len = match Icmpv6Header::split(message) {
+        Ok((header, _)) if is_extensible(header.type_()) => usize::from(header.quote_words()) * 8,
+        Ok(_) | Err(_) => 0,
+    };
+    body.get(..len).filter(|_| len > 0).unwrap_or(body)
+}
+
+/// Whether an error of this type has a length field.
+const fn is_extensible(type_: Icmpv6Type) -> bool {
+    matches!(type_, Icmpv6Type::UNREACHABLE | Icmpv6Type::TIME_EXCEEDED)
 }
 
 /// What keeps the inner packet of a quote from being read.
