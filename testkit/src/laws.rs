@@ -5,6 +5,7 @@
 
 pub mod arp;
 pub mod checksum;
+pub mod engine_vs_model;
 pub mod ethernet;
 pub mod frame_ops;
 pub mod icmpv4;
@@ -29,7 +30,8 @@ use lw4o6_wire::Instant;
 pub type Law = fn(&[u8]);
 
 /// Every law with the name of its fuzz target and corpus folder.
-pub const ALL: [(&str, Law); 17] = [
+pub const ALL: [(&str, Law); 18] = [
+    ("aftr_model", engine_vs_model::law),
     ("arp", arp::law),
     ("checksum", checksum::law),
     ("ethernet", ethernet::law),

@@ -24,6 +24,13 @@ pub(super) struct Problem {
     pub(super) answer: Option<(u8, usize)>,
 }
 
+impl Problem {
+    /// The packet ends inside a header.
+    pub(super) fn is_cut_off(&self) -> bool {
+        self.reason == "ext-header-malformed" && self.answer.is_none()
+    }
+}
+
 fn silent(reason: &'static str) -> Problem {
     Problem {
         reason,
@@ -69,15 +76,12 @@ impl Chain {
                     answer,
                 });
             }
-            if self.count == 8 {
-                return Err(silent("ext-header-limit"));
-            }
             let Some(&units) = packet.get(self.at + 1) else {
                 return Err(silent("ext-header-malformed"));
             };
             let len = (usize::from(units) + 1) * 8;
-            if self.used + len > 256 {
-                return Err(silent("ext-header-limit"));
+            if self.count == 8 || self.used + len > 256 {
+                return Err(silent("ext-header-limit"));
             }
             let Some(header) = packet.get(self.at..self.at + len) else {
                 return Err(silent("ext-header-malformed"));
@@ -91,9 +95,12 @@ impl Chain {
                     });
                 }
             } else {
-                options(header, self.at)?;
+                options(header, self.at, self.next == 60)?;
             }
             self.advance(header[0], len);
+        }
+        if self.next == 44 && (self.count == 8 || self.used + 8 > 256) {
+            return Err(silent("ext-header-limit"));
         }
         if self.next == 59 {
             return Err(silent("no-next-header"));
@@ -118,10 +125,22 @@ impl Chain {
         self.advance(fragment.next, 8);
         self
     }
+
+    /// Bytes of extension headers so far.
+    pub(super) fn len(&self) -> usize {
+        self.used
+    }
 }
 
 /// Looks at the options of a Hop-by-Hop or Destination Options header (RFC 8200 §4.2).
-fn options(header: &[u8], start: usize) -> Result<(), Problem> {
+fn options(header: &[u8], start: usize, destination: bool) -> Result<(), Problem> {
+    // A wrong length is a header field in error (RFC 4443 §3.4).
+    let wrong_length = |at: usize| {
+        Err(Problem {
+            reason: "ext-header-malformed",
+            answer: Some((0, start + at)),
+        })
+    };
     let mut at = 2;
     while at < header.len() {
         if header[at] == 0 {
@@ -129,11 +148,11 @@ fn options(header: &[u8], start: usize) -> Result<(), Problem> {
             continue;
         }
         let Some(&len) = header.get(at + 1) else {
-            return Err(silent("ext-header-malformed"));
+            return wrong_length(at);
         };
         let end = at + 2 + usize::from(len);
-        if end > header.len() {
-            return Err(silent("ext-header-malformed"));
+        if end > header.len() || (header[at] == 4 && destination && len != 1) {
+            return wrong_length(at + 1);
         }
         match header[at] >> 6 {
             0 => {}
@@ -155,25 +174,17 @@ fn options(header: &[u8], start: usize) -> Result<(), Problem> {
 /// past whatever is wrong with the headers on the way.
 pub(super) fn carries_icmpv6_error(packet: &[u8]) -> bool {
     let (mut next, mut at) = (packet[6], 40);
-    loop {
-        let units = packet.get(at + 1).copied().map_or(0, usize::from);
-        let Some(&first) = packet.get(at) else {
-            return false;
+    for _ in 0..32 {
+        let Some(&[first, units]) = packet.get(at..at + 2).and_then(<[u8]>::first_chunk) else {
+            return next == 58; // an ICMPv6 message of an unknown type
         };
         match next {
             58 => return first < 128 || first == 137,
-            0 | 43 | 60 => at += (units + 1) * 8,
-            44 => {
-                let Some(header) = packet.get(at..at + 8) else {
-                    return false;
-                };
-                if be16(header, 2) & 0xfff8 != 0 {
-                    return false;
-                }
-                at += 8;
-            }
+            0 | 43 | 60 => at += (usize::from(units) + 1) * 8,
+            44 if packet.len() >= at + 8 && be16(packet, at + 2) & 0xfff8 == 0 => at += 8,
             _ => return false,
         }
         next = first;
     }
+    true // nobody can tell
 }

@@ -1,6 +1,5 @@
 //! Packets from the Internet (spec sections 1 and 8).
 
-use super::config::ModelEcho;
 use super::errors::{Tunnel, martian_source};
 use super::fragments::{Followed, FragmentKey};
 use super::keys::{Direction, Keys};
@@ -30,8 +29,8 @@ impl Model {
         if super::errors::martian_destination(packet.dst) {
             return Err("ipv4-destination-martian".into());
         }
-        if usage == Use::Foreign {
-            return Err(self.unbound(&packet, None));
+        if super::errors::in_tunnel(packet.src) {
+            return Err("service-address".into());
         }
         let spoofed = self.table.usage(&self.config.pools, packet.src) != Use::Foreign;
         if spoofed && !self.config.forward_pool_source {
@@ -77,14 +76,8 @@ impl Model {
         back: Option<Tunnel>,
     ) -> Result<Tunnel, Refusal> {
         let key = match keys {
-            Some(keys) => {
-                let request = packet.offset == 0 && echo_request(packet.payload()).is_some();
-                if packet.proto == 1 && request && self.config.inbound_echo == ModelEcho::Drop {
-                    return Err("icmpv4-policy".into());
-                }
-                keys.down
-            }
-            None if packet.is_fragment() => None,
+            Some(keys) => keys.down?,
+            None if packet.is_fragment() => self.unfollowed(packet).down?,
             None => match self.key(Direction::Down, packet, usage == Use::Shared) {
                 Ok(key) => key,
                 Err("no-l4-port") if self.config.protocol_unreachable => {

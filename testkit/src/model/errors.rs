@@ -121,7 +121,7 @@ impl Model {
         let key = if usage == Use::Full {
             None
         } else if packet.proto == 1 && l4.len() >= 6 && matches!(l4[0], 0 | 8 | 13 | 14) {
-            self.query_keys(l4[0], be16(l4, 4)).ok()?.up
+            self.query_keys(l4[0], be16(l4, 4)).up.ok()?
         } else if super::keys::has_ports(packet.proto) && l4.len() >= 4 {
             Some(be16(l4, 0))
         } else {
@@ -196,8 +196,16 @@ impl Model {
 
 /// Whether an `ICMPv4` error about this packet is allowed (RFC 1812 §4.3.2.7).
 pub(super) fn answerable(offending: &V4) -> bool {
+    let kind = offending.payload().first();
     !offending.is_icmp_error()
+        && (offending.proto != 1 || kind.is_some())
         && offending.offset == 0
         && !martian_source(offending.src)
-        && offending.dst.octets()[0] < 224
+        && !in_tunnel(offending.src)
+        && !martian_destination(offending.dst)
+}
+
+/// 192.0.0.0/29, addresses that exist in tunnels only (RFC 7335).
+pub(super) fn in_tunnel(address: Ipv4Addr) -> bool {
+    address.to_bits() >> 3 == SERVICE.to_bits() >> 3
 }

@@ -3,7 +3,7 @@
 use core::net::{Ipv4Addr, Ipv6Addr};
 
 use super::config::ModelConfig;
-use super::keys::{Keys, has_ports};
+use super::keys::{Key, Keys, has_ports};
 use super::packet::{V4, be16};
 use super::{Model, ModelSide};
 
@@ -24,6 +24,8 @@ struct Datagram {
     /// First byte, byte after the last, more to come.
     pieces: Vec<(usize, usize, bool)>,
     keys: Option<Keys>,
+    /// What told the first fragment's flow from others.
+    flow: Option<Vec<u8>>,
     /// Its fragments are dropped for this reason.
     dead: Option<&'static str>,
     held: Vec<(ModelSide, Vec<u8>)>,
@@ -53,6 +55,7 @@ impl Datagram {
             return Err("ipv4-fragment-overlap");
         }
         if self.pieces.len() >= limit {
+            self.kill("ipv4-fragment-count");
             return Err("ipv4-fragment-count");
         }
         self.pieces.push(piece);
@@ -77,12 +80,22 @@ impl FragmentStore {
                     started: now,
                     pieces: Vec::new(),
                     keys: None,
+                    flow: None,
                     dead: None,
                     held: Vec::new(),
                 });
                 self.datagrams.len() - 1
             });
         &mut self.datagrams[at]
+    }
+
+    /// A datagram of which every byte has passed is over; its identification may be used again.
+    pub(super) fn forget_complete(&mut self) {
+        self.datagrams.retain(|d| {
+            let bytes: usize = d.pieces.iter().map(|(start, end, _)| end - start).sum();
+            let end = d.pieces.iter().find(|piece| !piece.2).map(|piece| piece.1);
+            d.dead.is_some() || !d.held.is_empty() || d.keys.is_none() || end != Some(bytes)
+        });
     }
 
     pub(super) fn expire(&mut self, now: u64, timeout: u64) {
@@ -177,43 +190,69 @@ impl Model {
         v4: &V4,
         piece: (usize, usize, bool),
     ) -> Result<Followed, &'static str> {
-        let keys = match self.first_keys(v4) {
-            Ok(keys) => keys,
-            Err(reason) => {
-                self.fragments.refuse(key, self.now);
-                return Err(reason);
-            }
-        };
-        let limit = self.config.fragments;
-        let now = self.now;
+        let keys = self.first_keys(v4);
+        let flow = flow(v4);
+        let (limit, now) = (self.config.fragments, self.now);
         let datagram = self.fragments.entry(key, now);
-        if datagram.dead.is_none() && datagram.keys.is_some_and(|known| known != keys) {
+        if datagram.dead.is_none() && datagram.keys.is_some() && datagram.flow != flow {
             datagram.kill("ipv4-fragment-conflict");
         }
         datagram.note(piece, limit)?;
-        datagram.keys = Some(keys);
+        (datagram.keys, datagram.flow) = (Some(keys), flow);
         Ok(Followed::First(keys))
     }
 
+    /// What speaks against a fragment on a full address: nothing that a port would be needed for.
+    pub(super) fn unfollowed(&self, v4: &V4) -> Keys {
+        if v4.proto == 1 && v4.offset == 0 {
+            let keys = self.first_keys(v4);
+            let hard = |key: Key| match key {
+                Err(reason @ ("icmpv4-malformed" | "icmpv4-policy")) => Err(reason),
+                Ok(_) | Err(_) => Ok(None),
+            };
+            return Keys {
+                up: hard(keys.up),
+                down: hard(keys.down),
+            };
+        }
+        Keys {
+            up: Ok(None),
+            down: Ok(None),
+        }
+    }
+
     /// The keys in a first fragment.
-    fn first_keys(&self, v4: &V4) -> Result<Keys, &'static str> {
+    fn first_keys(&self, v4: &V4) -> Keys {
         let l4 = v4.payload();
+        let neither = |reason| Keys {
+            up: Err(reason),
+            down: Err(reason),
+        };
         if v4.proto == 1 {
             if l4.len() < 8 {
-                return Err("ipv4-fragment-tiny");
+                return neither("icmpv4-malformed");
             }
             return match l4[0] {
                 0 | 8 | 13 | 14 => self.query_keys(l4[0], be16(l4, 4)),
-                3 | 11 | 12 => Err("icmpv4-fragmented"),
-                _ => Err("icmpv4-type"),
+                3 | 11 | 12 => neither("icmpv4-fragmented"),
+                _ => neither("icmpv4-type"),
             };
         }
         if l4.len() < 4 {
-            return Err("ipv4-fragment-tiny");
+            return neither("ipv4-fragment-tiny");
         }
-        Ok(Keys {
-            up: Some(be16(l4, 0)),
-            down: Some(be16(l4, 2)),
-        })
+        Keys {
+            up: Ok(Some(be16(l4, 0))),
+            down: Ok(Some(be16(l4, 2))),
+        }
     }
+}
+
+/// Ports, or type, code and identifier.
+fn flow(v4: &V4) -> Option<Vec<u8>> {
+    let l4 = v4.payload();
+    if v4.proto == 1 {
+        return l4.get(..6).map(|head| [&head[..2], &head[4..]].concat());
+    }
+    l4.get(..4).map(<[u8]>::to_vec)
 }

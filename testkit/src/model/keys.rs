@@ -8,9 +8,12 @@ use super::packet::{V4, be16, internet_checksum};
 /// for the receiver in the lookup of a packet to a B4. `None` where a packet has no port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Keys {
-    pub(super) up: Option<u16>,
-    pub(super) down: Option<u16>,
+    pub(super) up: Key,
+    pub(super) down: Key,
 }
+
+/// A port, or none, or why the packet may not pass.
+pub(super) type Key = Result<Option<u16>, &'static str>;
 
 /// Which of the two is asked for. The quotes of `ICMPv4` errors are judged differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,11 +28,13 @@ pub(super) fn has_ports(proto: u8) -> bool {
     matches!(proto, 6 | 17 | 33 | 132 | 136)
 }
 
-fn minimum(proto: u8) -> usize {
+/// Least length of an unfragmented message.
+pub(super) fn minimum(proto: u8) -> usize {
     match proto {
         6 => 20,
         33 | 132 => 12,
-        _ => 8,
+        1 | 17 | 58 | 136 => 8,
+        _ => 0,
     }
 }
 
@@ -55,6 +60,9 @@ impl Model {
         if l4.len() < minimum(v4.proto) {
             return Err("l4-malformed");
         }
+        if v4.proto == 6 && !(20..=l4.len()).contains(&(usize::from(l4[12] >> 4) * 4)) {
+            return Err("l4-malformed");
+        }
         if v4.proto == 136 {
             let coverage = usize::from(be16(l4, 4));
             if (1..8).contains(&coverage) || coverage > l4.len() {
@@ -68,17 +76,18 @@ impl Model {
     }
 
     /// Port of an ICMP query in each direction (R-083, R-098, D-3).
-    pub(super) fn query_keys(&self, kind: u8, ident: u16) -> Result<Keys, &'static str> {
+    pub(super) fn query_keys(&self, kind: u8, ident: u16) -> Keys {
         let mut keys = Keys {
-            up: Some(ident),
-            down: Some(ident),
+            up: Ok(Some(ident)),
+            down: Ok(Some(ident)),
         };
         match (kind, self.config.inbound_echo) {
-            (8, ModelEcho::Port0) => keys.down = Some(0),
-            (0, ModelEcho::Port0) => keys.up = Some(0),
+            (8, ModelEcho::Port0) => keys.down = Ok(Some(0)),
+            (8, ModelEcho::Drop) => keys.down = Err("icmpv4-policy"),
+            (0, ModelEcho::Port0) => keys.up = Ok(Some(0)),
             _ => {}
         }
-        Ok(keys)
+        keys
     }
 
     fn icmp_key(
@@ -95,16 +104,13 @@ impl Model {
             return Err("icmpv4-checksum");
         }
         match message[0] {
-            8 if direction == Direction::Down && self.config.inbound_echo == ModelEcho::Drop => {
-                Err("icmpv4-policy")
-            }
             0 | 8 | 13 | 14 => {
-                let keys = self.query_keys(message[0], be16(message, 4))?;
-                Ok(if direction == Direction::Up {
+                let keys = self.query_keys(message[0], be16(message, 4));
+                if direction == Direction::Up {
                     keys.up
                 } else {
                     keys.down
-                })
+                }
             }
             3 | 11 | 12 => self.quote_key(direction, v4, shared),
             _ => Err("icmpv4-type"),
@@ -121,13 +127,21 @@ impl Model {
         let message = v4.payload();
         let mut quote = &message[8..];
         let units = usize::from(message[5]) * 4; // RFC 4884
-        if units != 0 && units < quote.len() {
-            quote = &quote[..units];
+        if units != 0 {
+            let Some(original) = quote.get(..units) else {
+                return Err("icmpv4-malformed");
+            };
+            quote = original;
         }
         if quote.len() < 20 {
             return Err("icmpv4-quote-no-port");
         }
-        let Some(quoted) = V4::parse_quoted(quote) else {
+        let header = usize::from(quote[0] & 15) * 4;
+        if quote[0] >> 4 == 4 && header > quote.len() {
+            return Err("icmpv4-quote-no-port");
+        }
+        let quoted = V4::parse_quoted(quote).filter(|q| usize::from(be16(quote, 2)) >= q.header);
+        let Some(quoted) = quoted else {
             return Err("icmpv4-malformed");
         };
         if self.config.verify_quoted_checksum && !quoted.checksum_ok() {
@@ -147,8 +161,7 @@ impl Model {
                 Ok(None)
             };
         }
-        // What the quote holds after its header, whatever its total length claims.
-        let l4 = &quote[quoted.header..];
+        let l4 = quoted.payload();
         if quoted.proto == 1 {
             return quoted_icmp(l4, shared);
         }
@@ -168,7 +181,7 @@ impl Model {
 fn quoted_icmp(l4: &[u8], shared: bool) -> Result<Option<u16>, &'static str> {
     match l4.first() {
         Some(3 | 4 | 5 | 11 | 12) => Err("icmpv4-quote-error"),
-        Some(0 | 8 | 13 | 14) if l4.len() >= 8 => Ok(Some(be16(l4, 4))),
+        Some(0 | 8 | 13 | 14) if l4.len() >= 6 => Ok(Some(be16(l4, 4))),
         _ if shared => Err("icmpv4-quote-no-port"),
         _ => Ok(None),
     }

@@ -138,6 +138,8 @@ pub struct Model {
     released: Vec<(ModelSide, Vec<u8>)>,
     /// The packet being processed is one of them: it has been noted before.
     noted: bool,
+    /// The packet being processed was put together here.
+    whole: bool,
     drops: BTreeMap<&'static str, u64>,
 }
 
@@ -145,9 +147,11 @@ impl Model {
     /// A model with these bindings.
     #[must_use]
     pub fn new(config: ModelConfig, bindings: Vec<ModelBinding>) -> Self {
+        let mut table = Table::default();
+        bindings.into_iter().for_each(|binding| table.add(binding));
         Self {
             config,
-            table: Table { bindings },
+            table,
             now: 0,
             instance: [Bucket::default(); 2],
             echo: Bucket::default(),
@@ -157,13 +161,14 @@ impl Model {
             pmtu: BTreeMap::new(),
             released: Vec::new(),
             noted: false,
+            whole: false,
             drops: BTreeMap::new(),
         }
     }
 
     /// Adds a binding. The caller keeps to the rules of the table.
     pub fn add_binding(&mut self, binding: ModelBinding) {
-        self.table.bindings.push(binding);
+        self.table.add(binding);
     }
 
     /// Removes every binding equal to this one.
@@ -201,7 +206,9 @@ impl Model {
         let step = self.step(side, packet);
         let (verdict, frame, reason) = match step {
             Ok(Action::Reassembled(whole)) => {
+                self.whole = true;
                 let again = self.step(ModelSide::Softwire, &whole);
+                self.whole = false;
                 self.aside(again, &whole, &mut outputs);
                 (ModelVerdict::Consumed, None, None)
             }
@@ -233,6 +240,7 @@ impl Model {
             self.noted = false;
             self.aside(again, &packet, &mut outputs);
         }
+        self.fragments.forget_complete();
         ModelOutcome {
             verdict,
             frame,

@@ -246,10 +246,14 @@ pub(super) fn split_v4(packet: Vec<u8>, mtu: usize) -> Vec<Vec<u8>> {
     let mut at = header;
     let mut offset = (flags & 0x1fff) * 8;
     while at < packet.len() {
-        let room = (mtu - head.len()) / 8 * 8;
-        // The last piece may use all of the MTU.
+        // Sizes follow the first header, though later ones may be shorter. The last piece may use
+        // all that is left of the MTU.
         let rest = packet.len() - at;
-        let take = if rest <= mtu - head.len() { rest } else { room };
+        let take = if rest <= mtu - header {
+            rest
+        } else {
+            (mtu - header) / 8 * 8
+        };
         let mut piece = head.clone();
         piece.extend(&packet[at..at + take]);
         let more = at + take < packet.len() || flags & 0x2000 != 0;

@@ -166,6 +166,9 @@ impl Model {
             let what = (4, 0, chain.at + 2);
             return Err(self.refuse_v6("ipv6-fragment-too-long", what, &outer.bytes));
         }
+        if data.is_empty() {
+            return Err("ipv6-fragment-length".into());
+        }
         if fragment.offset == 0 && !whole_chain(outer, chain, fragment) {
             return Err(self.refuse_v6("ipv6-fragment-first-short", (4, 3, 0), &outer.bytes));
         }
@@ -179,7 +182,8 @@ impl Model {
             .reassembly
             .entry((outer.src, outer.dst, fragment.id), self.now);
         let limit = self.config.reassembly_fragments;
-        let largest = self.config.path_mru.max(1540) - 40 - kept;
+        let mru = self.config.path_mru.max(1540);
+        let largest = mru + 256 - 40; // extension headers do not count
         let datagram = &mut self.reassembly.datagrams[at];
         datagram.add(piece, limit, largest)?;
         if fragment.offset == 0 {
@@ -197,7 +201,12 @@ impl Model {
         let Some(ecn) = datagram.ecn() else {
             return Err(Refusal::from("ipv6-reassembly-ecn"));
         };
-        Ok(Action::Reassembled(datagram.whole(&first, ecn)))
+        let whole = datagram.whole(&first, ecn);
+        let headers = Chain::start(&whole).walk(&whole).map_or(0, |c| c.len());
+        if whole.len() - headers > mru {
+            return Err("ipv6-reassembled-too-big".into());
+        }
+        Ok(Action::Reassembled(whole))
     }
 }
 
@@ -214,12 +223,12 @@ fn whole_chain(outer: &V6, chain: Chain, fragment: Fragment) -> bool {
                         .map_or(0, |b| usize::from(b & 15) * 4);
                     ihl.max(20)
                 }
-                6 => 20,
-                17 | 44 | 58 => 8,
-                _ => 0,
+                41 => 40,
+                44 => 0,
+                next => super::keys::minimum(next),
             };
             have >= need
         }
-        Err(problem) => problem.reason != "ext-header-malformed",
+        Err(problem) => !problem.is_cut_off(),
     }
 }

@@ -42,6 +42,8 @@ pub(super) enum Use {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Table {
     pub(super) bindings: Vec<ModelBinding>,
+    /// AFTR addresses that bindings name or have named: tunnels may still end there.
+    aftrs: Vec<Ipv6Addr>,
 }
 
 impl Table {
@@ -83,6 +85,11 @@ impl Table {
     }
 
     pub(super) fn names_aftr(&self, aftr: Ipv6Addr) -> bool {
-        self.bindings.iter().any(|b| b.aftr == aftr)
+        self.aftrs.contains(&aftr)
+    }
+
+    pub(super) fn add(&mut self, binding: ModelBinding) {
+        self.bindings.push(binding);
+        self.aftrs.push(binding.aftr);
     }
 }

@@ -23,8 +23,11 @@ impl Model {
         }
         let mut quote = &message[8..];
         let units = usize::from(message[4]) * 8; // RFC 4884
-        if matches!(message[0], 1 | 3) && units != 0 && units < quote.len() {
-            quote = &quote[..units];
+        if matches!(message[0], 1 | 3) && units != 0 {
+            let Some(original) = quote.get(..units) else {
+                return Err("icmpv6-quote-short".into());
+            };
+            quote = original;
         }
         let quoted = self.read_quote(outer, quote)?;
         if !self.is_ours(&quoted) {
@@ -53,7 +56,7 @@ impl Model {
         }
         let mut chain = match Chain::start(quote).walk(quote) {
             Ok(chain) => chain,
-            Err(problem) if problem.reason == "ext-header-malformed" => {
+            Err(problem) if problem.is_cut_off() => {
                 return Err("icmpv6-quote-short".into());
             }
             Err(_) => return Err("icmpv6-quote-foreign".into()),
@@ -67,7 +70,7 @@ impl Model {
             }
             chain = match chain.over_fragment(fragment).walk(quote) {
                 Ok(chain) => chain,
-                Err(problem) if problem.reason == "ext-header-malformed" => {
+                Err(problem) if problem.is_cut_off() => {
                     return Err("icmpv6-quote-short".into());
                 }
                 Err(_) => return Err("icmpv6-quote-foreign".into()),
@@ -83,10 +86,10 @@ impl Model {
         let Some(inner) = V4::parse_quoted(&bytes) else {
             return Err("icmpv6-quote-short".into());
         };
-        if bytes.len() < inner.header + 8 {
+        if inner.payload().len() < 8 {
             return Err("icmpv6-quote-short".into());
         }
-        if inner.is_icmp_error() || inner.offset != 0 {
+        if !answerable(&inner) {
             return Err("icmpv6-quote-unanswerable".into());
         }
         Ok(Quoted {
@@ -103,10 +106,11 @@ impl Model {
         let usage = self.table.usage(&self.config.pools, quoted.inner.dst);
         let key = match quoted.inner.proto {
             _ if usage == Use::Full => None,
-            1 if matches!(l4[0], 0 | 8 | 13 | 14) => self
-                .query_keys(l4[0], be16(l4, 4))
-                .ok()
-                .and_then(|keys| keys.down),
+            1 if matches!(l4[0], 0 | 8 | 13 | 14) => {
+                // What D-3 drops now may have been sent before.
+                let keys = self.query_keys(l4[0], be16(l4, 4));
+                keys.down.unwrap_or(Some(be16(l4, 4)))
+            }
             proto if has_ports(proto) => Some(be16(l4, 2)),
             _ => return false,
         };
@@ -132,7 +136,7 @@ impl Model {
     }
 
     fn relay(&mut self, what: (u8, u8, usize), quoted: &Quoted) -> Step {
-        if !self.config.generate_v4 || !answerable(&quoted.inner) {
+        if !self.config.generate_v4 {
             return Err("icmpv6-not-relayed".into());
         }
         let mut whole = quoted.inner.clone();

@@ -4,7 +4,7 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 
 use super::chain::Chain;
 use super::config::ModelHairpin;
-use super::errors::{SERVICE, Tunnel, martian_destination, martian_source};
+use super::errors::{SERVICE, Tunnel, in_tunnel, martian_destination, martian_source};
 use super::fragments::{Followed, FragmentKey};
 use super::keys::{Direction, Keys};
 use super::packet::{V4, V6, be16, build_v6, fix_v4, icmpv6_checksum, put16, split_v6};
@@ -38,6 +38,11 @@ impl Model {
         if !tunnel && !self.config.own_ipv6.contains(&outer.dst) {
             return Ok(Action::Local(ModelKind::Foreign));
         }
+        // Whoever speaks neighbor discovery judges it.
+        let discovery = outer.bytes.get(40).is_some_and(|t| (133..=137).contains(t));
+        if outer.bytes[6] == 58 && discovery {
+            return Ok(Action::Local(ModelKind::Own));
+        }
         if bad_source(outer.src, tunnel) {
             return Err("ipv6-source-invalid".into());
         }
@@ -50,10 +55,14 @@ impl Model {
                 return Err("ext-header-malformed".into());
             };
             if fragment.offset != 0 || fragment.more {
+                if self.whole {
+                    return Err("ext-header-malformed".into()); // a fragment in fragments
+                }
                 return self.reassemble(&outer, chain, fragment);
             }
             //
-            chain = match chain.over_fragment(fragment).walk(&outer.bytes) {
+            let behind = chain.over_fragment(fragment).walk(&outer.bytes);
+            chain = match behind {
                 Ok(chain) => chain,
                 Err(problem) => return Err(self.header_problem(problem, &outer)),
             };
@@ -126,8 +135,7 @@ impl Model {
             b4: outer.src,
             aftr: outer.dst,
         };
-        let service = |address: Ipv4Addr| address.to_bits() >> 3 == SERVICE.to_bits() >> 3;
-        if service(inner.src) || service(inner.dst) {
+        if in_tunnel(inner.src) || in_tunnel(inner.dst) {
             //
             let pair = inner.src == Ipv4Addr::new(192, 0, 0, 2) && inner.dst == SERVICE;
             if pair && self.config.tunnel_service {
@@ -211,8 +219,8 @@ impl Model {
         keys: Option<Keys>,
     ) -> Step {
         let up = match keys {
-            Some(keys) => keys.up,
-            None if inner.is_fragment() => None,
+            Some(keys) => keys.up?,
+            None if inner.is_fragment() => self.unfollowed(inner).up?,
             None => self.key(Direction::Up, inner, usage == Use::Shared)?,
         };
         let port = if usage == Use::Full { None } else { up };

@@ -1,0 +1,97 @@
+//! The engine against the model: the same operations, the same verdicts, bytes and drop reasons.
+//!
+//! A failure prints the shortest run that still fails, as hex lines. Put them into a file of
+//! `testdata/model/` and the run is repeated by every `cargo test`; `LW4O6_SEED` repeats a seed.
+
+use std::fs;
+use std::path::Path;
+
+use testkit::compare::engine::Engine;
+use testkit::compare::ops::Ops;
+use testkit::compare::run::{Seen, play, report};
+
+/// Operations in one run: enough for fragments and rates to meet, few enough to shrink quickly.
+const LENGTH: usize = 250;
+
+fn scale() -> u64 {
+    std::env::var("LW4O6_SCALE")
+        .ok()
+        .and_then(|s| s.parse().ok())
+        .unwrap_or(1)
+}
+
+#[test]
+fn the_engine_does_what_the_model_does() {
+    let (first, runs) = match std::env::var("LW4O6_SEED")
+        .ok()
+        .and_then(|s| s.parse().ok())
+    {
+        Some(seed) => (seed, 1),
+        None => (0, 800 * scale()),
+    };
+    let mut seen = Seen::new();
+    for seed in first..first + runs {
+        let ops = Ops::random(seed, LENGTH);
+        if let Err(mismatch) = play(&ops, Engine::new, &mut seen) {
+            let operations = (seed - first) * LENGTH as u64 + mismatch.operation as u64 + 1;
+            let text = report(&ops, Engine::new).unwrap_or(mismatch.text);
+            panic!("parted after {operations} operations, in seed {seed}\n{text}");
+        }
+    }
+}
+
+#[test]
+fn runs_that_once_failed_do_not_fail_again() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata/model");
+    let mut paths: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    paths.sort();
+    assert!(!paths.is_empty());
+    for path in paths {
+        let ops = Ops::from_text(&fs::read_to_string(&path).unwrap());
+        if let Some(text) = report(&ops, Engine::new) {
+            panic!("{}\n{text}", path.display());
+        }
+    }
+}
+
+/// For a developer with many differences: every kind once, with how often it came and a seed.
+#[test]
+#[ignore = "a tool, not a test"]
+fn triage() {
+    let mut kinds = std::collections::BTreeMap::<String, (u64, u64, String)>::new();
+    for seed in 0..400 * scale() {
+        let ops = Ops::random(seed, LENGTH);
+        let result = std::panic::catch_unwind(|| play(&ops, Engine::new, &mut Seen::new()));
+        let Ok(Err(mismatch)) = result else {
+            if result.is_err() {
+                kinds
+                    .entry("panic".into())
+                    .or_insert((0, seed, String::new()))
+                    .0 += 1;
+            }
+            continue;
+        };
+        let kind: Vec<String> = mismatch
+            .text
+            .lines()
+            .skip(1)
+            .take(2)
+            .map(|line| line.split(" bytes").next().unwrap_or(line).to_owned())
+            .collect();
+        kinds
+            .entry(kind.join(" | "))
+            .or_insert((0, seed, mismatch.text))
+            .0 += 1;
+    }
+    let mut kinds: Vec<_> = kinds.into_iter().collect();
+    kinds.sort_by_key(|(_, (count, _, _))| core::cmp::Reverse(*count));
+    for (kind, (count, seed, text)) in kinds {
+        println!(
+            "{count:6} {kind}\n       seed {seed} {}",
+            text.lines().next().unwrap_or("")
+        );
+    }
+}
