@@ -47,19 +47,17 @@ pub(super) struct Table {
 }
 
 impl Table {
+    /// PSID offset and length of an address of ours.
+    pub(super) fn sharing(&self, pools: &[ModelPool], ipv4: Ipv4Addr) -> Option<(u8, u8)> {
+        let bound = self.bindings.iter().find(|b| b.ipv4 == ipv4);
+        let pool = pools.iter().find(|p| p.first <= ipv4 && ipv4 <= p.last);
+        bound
+            .map(|b| (b.offset, b.len))
+            .or(pool.map(|p| (p.offset, p.len)))
+    }
+
     pub(super) fn usage(&self, pools: &[ModelPool], ipv4: Ipv4Addr) -> Use {
-        let bound = self
-            .bindings
-            .iter()
-            .find(|b| b.ipv4 == ipv4)
-            .map(|b| (b.offset, b.len));
-        let pooled = || {
-            pools
-                .iter()
-                .find(|p| p.first <= ipv4 && ipv4 <= p.last)
-                .map(|p| (p.offset, p.len))
-        };
-        match bound.or_else(pooled) {
+        match self.sharing(pools, ipv4) {
             None => Use::Foreign,
             Some((0, 0)) => Use::Full,
             Some(_) => Use::Shared,

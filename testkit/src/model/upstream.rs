@@ -271,11 +271,12 @@ impl Model {
         if !self.table.knows_b4(tunnel.b4) {
             return Err("no-b4");
         }
-        if self.table.b4_has(tunnel.b4, src) {
-            Err("port-out-of-set")
-        } else {
-            Err("wrong-ipv4")
+        // An address of more than 1,024 sets is not searched for those of one B4.
+        let sharing = self.table.sharing(&self.config.pools, src);
+        if sharing.is_some_and(|(_, len)| len > 10) || self.table.b4_has(tunnel.b4, src) {
+            return Err("port-out-of-set");
         }
+        Err("wrong-ipv4")
     }
 }
 
