@@ -197,6 +197,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::cases::cases(256))]
+
         #[test]
         fn a_bucket_is_a_count_of_tokens(
             rate in 1u32..5_000,

@@ -4,6 +4,8 @@
 mod aftr;
 mod binding_check;
 mod bucket;
+#[cfg(test)]
+mod cases;
 mod classify;
 pub mod config;
 mod counters;

@@ -240,6 +240,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::cases::cases(256))]
+
         #[test]
         fn the_mtu_is_the_lowest_of_the_live_messages(
             messages in prop::collection::vec((0u64..200, 1200u32..1600), 1..30),

@@ -582,6 +582,7 @@ enum Fit {
     Kill(DropReason),
 }
 
+/// A drop without an answer; one for lack of room must not have any. // R-170
 const fn refused(reason: DropReason, lost: usize) -> Reassembled {
     Reassembled::Refused {
         reason,

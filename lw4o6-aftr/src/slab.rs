@@ -389,6 +389,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::cases::cases(256))]
+
         #[test]
         fn packets_never_touch_each_other(
             operations in prop::collection::vec((any::<bool>(), 0usize..2_000, any::<u8>()), 1..120),

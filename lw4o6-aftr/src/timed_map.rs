@@ -234,6 +234,8 @@ mod tests {
     use super::*;
 
     proptest! {
+        #![proptest_config(crate::cases::cases(256))]
+
         #[test]
         fn it_answers_like_a_list(operations in prop::collection::vec((0u8..3, 0u16..24), 1..300)) {
             let mut map = TimedMap::new(8, [3; 16]);

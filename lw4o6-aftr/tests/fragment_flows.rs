@@ -125,7 +125,19 @@ fn expected(datagrams: &[Datagram]) -> Vec<(Option<[u8; 16]>, Vec<u8>)> {
         .collect()
 }
 
+/// How often a law is tried; scales with the environment variable `LW4O6_SCALE`.
+fn cases() -> ProptestConfig {
+    let scale = std::env::var("LW4O6_SCALE").ok();
+    let scale = scale.and_then(|text| text.parse().ok()).unwrap_or(1u32);
+    ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(128 * scale)
+    }
+}
+
 proptest! {
+    #![proptest_config(cases())]
+
     #[test]
     fn everything_arrives_once_whatever_the_order(
         (datagrams, order) in any_datagrams().prop_flat_map(|datagrams| {

@@ -100,6 +100,26 @@ fn t3_inner_fragments_follow_their_first_to_another_b4() {
 }
 
 #[test]
+fn t3_inner_fragments_of_a_full_address_follow_their_first_to_a_shared_one() {
+    // R-114 R-142 R-145: the sender needs no ports, the receiver does.
+    let packet = V4::udp("192.0.2.20:7", "192.0.2.18:1236").payload(&[5; 1000]);
+    let pieces: Vec<_> = packet.fragments(400);
+    let pieces: Vec<_> = pieces.iter().map(|piece| from(B4_FULL, piece)).collect();
+    let expected = packet.ttl(63).fragments(400);
+    follow_in_every_order(&pieces, &expected, |bench, piece| {
+        inside(B4_NEXT, sent(&bench.softwire(piece), Side::Softwire))
+    });
+    // And back: the ports of the sender are checked, the receiver needs none.
+    let packet = V4::udp("192.0.2.18:1236", "192.0.2.20:7").payload(&[5; 1000]);
+    let pieces: Vec<_> = packet.fragments(400);
+    let pieces: Vec<_> = pieces.iter().map(|piece| from(B4_NEXT, piece)).collect();
+    let expected = packet.ttl(63).fragments(400);
+    follow_in_every_order(&pieces, &expected, |bench, piece| {
+        inside(B4_FULL, sent(&bench.softwire(piece), Side::Softwire))
+    });
+}
+
+#[test]
 fn t3_inner_fragments_inside_tunnel_fragments_follow_their_first() {
     // R-126 R-142
     let packet = up(3000);

@@ -341,7 +341,7 @@ fn too_many_fragments_end_a_datagram() {
 
 #[test]
 fn without_a_free_context_the_newcomer_is_refused() {
-    //
+    // in silence
     let mut bench = Bench::with(|config| config.reassembly.contexts = 1);
     let packet = inner(600);
     let pieces = outer(&packet).fragments(400, 7);

@@ -711,6 +711,8 @@ fn any_fragment() -> impl Strategy<Value = Sent> {
 }
 
 proptest! {
+    #![proptest_config(crate::cases::cases(256))]
+
     #[test]
     fn an_overlap_never_gives_a_packet(
         cuts in prop::collection::btree_set(3usize..60, 1..5),

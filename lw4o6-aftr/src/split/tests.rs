@@ -177,6 +177,8 @@ fn what_is_no_packet_is_not_cut() {
 }
 
 proptest! {
+    #![proptest_config(crate::cases::cases(256))]
+
     #[test]
     fn pieces_cover_everything_once_and_in_order(total in 1usize..65_000, mtu in 0u16..10_000) {
         let room = usize::from(mtu.max(1280)) - 48;

@@ -652,6 +652,8 @@ fn any_step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
+    #![proptest_config(crate::cases::cases(256))]
+
     #[test]
     fn no_flood_breaks_the_books(steps in prop::collection::vec(any_step(), 1..250)) {
         // R-138, T-16: every held frame leaves once, and all memory comes back.
