@@ -59,6 +59,7 @@ impl TableWriter {
         self.arena.store(0, DIRECTORY_WORD, word, Ordering::Release);
         self.mark();
         self.retire(old);
+        self.collect();
     }
 
     /// Gives back a block that the directory published last does not name.
