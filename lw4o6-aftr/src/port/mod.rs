@@ -45,6 +45,9 @@ pub enum PortVerdict {
     /// The frame now holds the Ethernet frame to send on this interface.
     Transmit(Nic),
     /// The frame is untouched, Ethernet header included, and belongs to the owner's own stack.
+    ///
+    /// From [`EthernetPort::poll_frame`] it is a packet that was put together from fragments, behind a
+    /// header from the next hop, as if it had come whole.
     Local(Side, Kind),
     /// The frame was answered, or its bytes were kept. Reuse it.
     Consumed,
@@ -114,11 +117,12 @@ impl EthernetPort {
 
     /// Processes one Ethernet frame that arrived on `nic`.
     ///
-    /// Poll every output before the next call.
+    /// Poll every output before the next call. Where output waits and leaves too little memory, the
+    /// frame is dropped for [`DropReason::OutputFull`] and untouched.
     pub fn process(&mut self, now: Instant, nic: Nic, frame: &mut FrameBuf<'_>) -> PortVerdict {
         let mut verdicts = [PortVerdict::Consumed];
         match self.process_batch(now, nic, core::slice::from_mut(frame), &mut verdicts) {
-            0 => self.refuse(DropReason::Internal),
+            0 => self.refuse(DropReason::OutputFull),
             _ => verdicts[0],
         }
     }
@@ -166,7 +170,7 @@ impl EthernetPort {
         while let Some(Output { to, after }) = self.worker.poll_frame(out)? {
             let verdict = match to {
                 Destination::Side(side) => self.transmit(side, out, None),
-                Destination::Local(kind) => PortVerdict::Local(Side::Softwire, kind),
+                Destination::Local(kind) => self.local(out, kind),
             };
             if !matches!(verdict, PortVerdict::Consumed | PortVerdict::Drop(_)) {
                 return Ok(Some(PortOutput {
@@ -176,6 +180,20 @@ impl EthernetPort {
             }
         }
         Ok(None)
+    }
+
+    /// Gives a reassembled packet the header that it would have come with.
+    fn local(&mut self, packet: &mut FrameBuf<'_>, kind: Kind) -> PortVerdict {
+        let side = Side::Softwire;
+        let own = *self.link(side);
+        let link = Link {
+            mac: self.hop(side).mac().unwrap_or(MacAddr::ZERO),
+            ..own
+        };
+        match resolve::push_header(packet, &link, own.mac, resolve::ip_ethertype(side)) {
+            Ok(()) => PortVerdict::Local(side, kind),
+            Err(_) => self.refuse(DropReason::NoHeadroom),
+        }
     }
 
     /// Advances time: solicitations, reassembly, held fragments. Early or repeated calls do nothing.
