@@ -35,7 +35,7 @@ pub fn validate(json: &[u8]) -> Result<Validation, String> {
     let output = Command::new("yanglint")
         .current_dir(top)
         .args(["-p", "testdata/yang", "-p", "docs/yang"])
-        .args(["-F", "ietf-softwire-br:binding-mode", "-t", "config"])
+        .args(["-F", "ietf-softwire-br:binding-mode", "-t", "data"])
         .args(MODULES)
         .arg(&data.0)
         .output();

@@ -27,7 +27,8 @@
 //! Names of the same module as their parent stand alone, others with their module
 //! (RFC 7951 §4). 64-bit numbers are strings (§6.1). Unknown members, members twice, wrong types
 //! and values are errors with the path of the member, list entries counted from 1.
-//! State data (`traffic-stat`) is no configuration and refused.
+//! State data (`traffic-stat`) is checked and forgotten; writing gives its one mandatory leaf,
+//! `discontinuity-time`, so that a document is complete instance data (`yanglint -t data`).
 
 mod context;
 mod read;

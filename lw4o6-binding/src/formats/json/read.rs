@@ -157,6 +157,7 @@ impl Object for BindInstance {
         POOL,
         "icmp-policy",
         "binding-table",
+        "traffic-stat",
     ];
     const MANDATORY: &'static [&'static str] = &[
         "name",
@@ -201,6 +202,7 @@ impl Object for BindInstance {
             }
             POOL => cx.list(map, &mut Pools(&mut read.pools))?,
             "icmp-policy" => cx.object(map, &mut read.icmp_policy)?,
+            "traffic-stat" => cx.object(map, &mut TrafficStat)?,
             _ => cx.object(map, &mut self.table)?,
         }
         Ok(())
@@ -285,6 +287,62 @@ impl Object for Versioning {
             })?);
         }
         Ok(())
+    }
+}
+
+/// `traffic-stat`: state of whoever wrote the document. It is checked and forgotten.
+struct TrafficStat;
+
+impl Object for TrafficStat {
+    const NAME: &'static str = "traffic-stat";
+    const MEMBERS: &'static [&'static str] = &[
+        "discontinuity-time",
+        "active-softwire-num",
+        "sent-ipv4-packets",
+        "sent-ipv4-bytes",
+        "sent-ipv6-packets",
+        "sent-ipv6-bytes",
+        "rcvd-ipv4-packets",
+        "rcvd-ipv4-bytes",
+        "rcvd-ipv6-packets",
+        "rcvd-ipv6-bytes",
+        "dropped-ipv4-packets",
+        "dropped-ipv4-bytes",
+        "dropped-ipv6-packets",
+        "dropped-ipv6-bytes",
+        "dropped-ipv4-fragments",
+        "dropped-ipv4-fragment-bytes",
+        "ipv6-fragments-reassembled",
+        "ipv6-fragments-bytes-reassembled",
+        "out-icmpv4-error-packets",
+        "out-icmpv4-error-bytes",
+        "out-icmpv6-error-packets",
+        "out-icmpv6-error-bytes",
+        "dropped-icmpv4-packets",
+        "dropped-icmpv4-bytes",
+        "hairpin-ipv4-packets",
+        "hairpin-ipv4-bytes",
+    ];
+    const MANDATORY: &'static [&'static str] = &["discontinuity-time"];
+
+    fn member<'de, A: MapAccess<'de>>(
+        &mut self,
+        member: &'static str,
+        cx: &mut Context,
+        map: &mut A,
+    ) -> Result<(), A::Error> {
+        match member {
+            "discontinuity-time" => {
+                let rule = "a date and time like \"2026-11-20T19:05:32Z\"";
+                cx.text(map, rule, |text| text.parse::<Utc>().ok())
+                    .map(drop)
+            }
+            "active-softwire-num" => cx.number::<u32, A>(map, 0..=0xffff_ffff, U32).map(drop),
+            _ => {
+                let rule = "a string of decimal digits up to 2^64-1";
+                cx.text(map, rule, decimal).map(drop)
+            }
+        }
     }
 }
 

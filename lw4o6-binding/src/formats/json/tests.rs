@@ -90,6 +90,9 @@ const FULL: &str = r#"{
                 "br-ipv6-addr": "2001:db8:1::2"
               }
             ]
+          },
+          "traffic-stat": {
+            "discontinuity-time": "2026-11-20T19:05:32Z"
           }
         }
       ]
@@ -409,7 +412,14 @@ fn a_wrong_entry_is_refused_with_path_value_and_rule() {
 
 /// Members of an instance, what follows its path, and what is said.
 const MEMBERS: &[(&str, &str)] = &[
-    (r#","traffic-stat":{}"#, "/traffic-stat: unknown key"),
+    (
+        r#","traffic-stat":{}"#,
+        "/traffic-stat: discontinuity-time is missing in traffic-stat",
+    ),
+    (
+        r#","traffic-stat":{"sent-ipv4-packets":1}"#,
+        "/traffic-stat/sent-ipv4-packets: 1 is not a string of decimal digits up to 2^64-1",
+    ),
     (r#","hairpin-mode":"drop""#, "/hairpin-mode: unknown key"),
     (
         r#","binding-table":[]"#,

@@ -178,6 +178,12 @@ impl<W: Write> Out<W> {
         self.icmp_policy(icmp_policy)?;
         let bindings: Vec<_> = bindings.iter().map(|imported| &imported.binding).collect();
         self.table(bindings)?;
+        // The model has this leaf wherever it has an instance; counters begin with the
+        // document.
+        self.member("traffic-stat")?;
+        self.open('{')?;
+        self.word("discontinuity-time", self.clock.utc)?;
+        self.close('}')?;
         self.close('}')
     }
 
