@@ -1,0 +1,112 @@
+//! The configuration file of `lwaftr`: TOML for the program, RFC 8676 JSON for the softwires.
+//!
+//! A knob that the IETF model or our augmentation of it has is read from the JSON alone, so nothing
+//! can be said twice. `docs/CONFIGURATION.md` lists every key.
+
+mod file;
+mod knobs;
+mod text;
+
+use std::path::{Path, PathBuf};
+
+use lw4o6_binding::formats::json::{self, Instance};
+use lw4o6_binding::{Clock, Utc};
+use lw4o6_wire::Instant;
+use toml::Spanned;
+
+pub use self::file::{
+    ConfigFile, Hop, InstanceSection, InternetSection, MacFilter, SoftwireSection,
+};
+pub use self::knobs::{
+    B4IcmpSource, DfPolicy, DscpDecap, DscpEncap, Ecn, FlowHash, FlowLabel, ForeignIpv4,
+    Forwarding, FragmentKnobs, IcmpKnobs, InboundEcho, InnerFragmentation, MssClamp, MssName,
+    Pmtud, PoolSource, PrivateDestination, QuotedChecksum, ReassemblyKnobs, Switch,
+    SystemPortPolicy, TableKnobs, UnboundDestination, UnboundSource, Uniform, UnknownProtocol,
+};
+pub use self::text::Text;
+use crate::error::{Failure, located};
+
+/// Everything `lwaftr` needs to know, checked.
+#[derive(Debug)]
+pub struct Config {
+    /// The TOML file.
+    pub path: PathBuf,
+    /// What it says.
+    pub file: ConfigFile,
+    /// The softwire file that it names.
+    pub softwires: PathBuf,
+    /// What that says.
+    pub instance: Instance,
+}
+
+impl Config {
+    /// Reads a configuration and the softwire file it names.
+    ///
+    /// # Errors
+    ///
+    /// Where a file cannot be read or does not hold what it should; says file, line or path, value and
+    /// rule.
+    pub fn read(path: &Path) -> Result<Self, Failure> {
+        let text = crate::error::read(path)?;
+        let file: ConfigFile = toml::from_str(&text)
+            .map_err(|error| located(path, &text, error.span(), error.message()))?;
+        file.check()
+            .map_err(|(span, what)| located(path, &text, Some(span), &what))?;
+        let softwires = path
+            .parent()
+            .unwrap_or(Path::new(""))
+            .join(&file.instance.softwires);
+        let instance = read_instance(&softwires, file.instance.name.as_deref())?;
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            softwires,
+            instance,
+        })
+    }
+}
+
+/// A clock that starts now, for times in files.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "a program knows the time")]
+pub fn clock() -> Clock {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let micros = since.map_or(0, |since| {
+        u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+    });
+    Clock {
+        instant: Instant::ZERO,
+        utc: Utc::from_micros(micros),
+    }
+}
+
+fn read_instance(path: &Path, name: Option<&str>) -> Result<Instance, Failure> {
+    let text = crate::error::read(path)?;
+    let mut instances =
+        json::import(text.as_bytes(), clock()).map_err(|error| Failure::at_config(path, &error))?;
+    let index = match name {
+        None if instances.len() == 1 => Some(0),
+        None => None,
+        Some(name) => instances.iter().position(|instance| instance.name == name),
+    };
+    if let Some(index) = index {
+        return Ok(instances.swap_remove(index));
+    }
+    let names: Vec<_> = instances.iter().map(|i| format!("`{}`", i.name)).collect();
+    let names = if names.is_empty() {
+        "none".to_owned()
+    } else {
+        names.join(", ")
+    };
+    let what = match name {
+        Some(name) => format!("no bind-instance is named `{name}`; there is {names}"),
+        None => format!("which bind-instance? Say instance.name; there is {names}"),
+    };
+    Err(Failure::at_config(path, &what))
+}
+
+/// A value without a place in a file.
+#[must_use]
+pub fn unplaced<T>(value: T) -> Spanned<T> {
+    Spanned::new(0..0, value)
+}

@@ -1,0 +1,75 @@
+//! What the programs say when something is wrong.
+
+use std::fmt::Display;
+use std::ops::Range;
+use std::path::Path;
+
+/// Why a command ended early, and with which exit code.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// Bad usage or configuration: exit code 2.
+    #[error("{0}")]
+    Config(String),
+    /// Anything else: exit code 1.
+    #[error("{0}")]
+    Run(String),
+}
+
+impl Failure {
+    /// A configuration error.
+    pub fn config(message: impl Into<String>) -> Self {
+        Self::Config(message.into())
+    }
+
+    /// An error of the world.
+    pub fn run(message: impl Into<String>) -> Self {
+        Self::Run(message.into())
+    }
+
+    /// Wraps the error of an operation on `path`.
+    pub fn at(path: &Path, error: impl Display) -> Self {
+        Self::Run(format!("{}: {error}", path.display()))
+    }
+
+    /// A configuration error in `path`.
+    pub fn at_config(path: &Path, error: &dyn Display) -> Self {
+        Self::Config(format!("{}: {error}", path.display()))
+    }
+
+    /// 2 for bad usage or configuration, 1 for the rest.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(_) => 2,
+            Self::Run(_) => 1,
+        }
+    }
+}
+
+/// Reads a configuration file.
+///
+/// # Errors
+///
+/// Where that fails, with the file's name.
+pub fn read(path: &Path) -> Result<String, Failure> {
+    std::fs::read_to_string(path)
+        .map_err(|error| Failure::config(format!("{}: {error}", path.display())))
+}
+
+/// An error at a place in a file: `FILE:LINE: what`.
+#[must_use]
+pub fn located(path: &Path, text: &str, span: Option<Range<usize>>, what: &str) -> Failure {
+    let path = path.display();
+    let what = what.trim_end().replace('\n', "; ");
+    match span {
+        Some(span) => {
+            let line = 1 + text
+                .bytes()
+                .take(span.start)
+                .filter(|&b| b == b'\n')
+                .count();
+            Failure::config(format!("{path}:{line}: {what}"))
+        }
+        None => Failure::config(format!("{path}: {what}")),
+    }
+}
