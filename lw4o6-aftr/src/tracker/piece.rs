@@ -111,3 +111,88 @@ const fn flow(protocol: IpProtocol, l4: &[u8]) -> Option<u32> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use lw4o6_wire::Ipv4Fields;
+
+    use super::*;
+
+    fn packet(protocol: IpProtocol, offset: u16, more: bool, payload: &[u8]) -> Vec<u8> {
+        let fields = Ipv4Fields {
+            tos: 0,
+            total_len: (20 + payload.len()).try_into().unwrap(),
+            ident: 9,
+            dont_fragment: false,
+            more_fragments: more,
+            fragment_offset: offset,
+            ttl: 9,
+            protocol,
+            src: [192, 0, 2, 1].into(),
+            dst: [198, 51, 100, 1].into(),
+        };
+        [&fields.to_bytes()[..], payload].concat()
+    }
+
+    fn read(
+        protocol: IpProtocol,
+        offset: u16,
+        more: bool,
+        payload: &[u8],
+    ) -> Result<Piece, DropReason> {
+        let packet = packet(protocol, offset, more, payload);
+        Piece::of(&Ipv4Packet::split(&packet).unwrap())
+    }
+
+    #[test]
+    fn fragments_that_slip_past_filters_are_tiny() {
+        //
+        let tiny = Err(DropReason::Ipv4FragmentTiny);
+        assert_eq!(read(IpProtocol::TCP, 8, true, &[0; 64]), tiny);
+        assert_eq!(read(IpProtocol::TCP, 8, false, &[0; 3]), tiny);
+        assert_eq!(read(IpProtocol::TCP, 0, true, &[0; 8]), tiny);
+        assert!(read(IpProtocol::TCP, 0, true, &[0; 16]).is_ok());
+        assert!(read(IpProtocol::TCP, 16, true, &[0; 8]).is_ok());
+        assert!(read(IpProtocol::UDP, 8, true, &[0; 8]).is_ok());
+        assert!(read(IpProtocol::UDP, 0, true, &[0; 8]).is_ok());
+    }
+
+    #[test]
+    fn impossible_fragments_are_malformed() {
+        let malformed = Err(DropReason::Ipv4FragmentMalformed);
+        assert_eq!(read(IpProtocol::UDP, 0, true, &[0; 12]), malformed);
+        assert_eq!(read(IpProtocol::UDP, 80, true, &[]), malformed);
+        assert_eq!(read(IpProtocol::UDP, 80, false, &[]), malformed);
+        assert_eq!(read(IpProtocol::UDP, 65_512, false, &[0; 4]), malformed);
+        assert!(read(IpProtocol::UDP, 65_512, false, &[0; 3]).is_ok());
+    }
+
+    #[test]
+    fn only_a_first_fragment_has_ports() {
+        // T-15: payload bytes are never read as ports
+        let udp = [4, 0, 0, 53, 0, 16, 0, 0];
+        let first = read(IpProtocol::UDP, 0, true, &udp).unwrap();
+        assert_eq!(first.ports, Some(0x0400_0035));
+        assert_eq!(read(IpProtocol::UDP, 8, true, &udp).unwrap().ports, None);
+        let echo = [8, 0, 1, 2, 0x12, 0x34, 0, 1];
+        let first = read(IpProtocol::ICMP, 0, true, &echo).unwrap();
+        assert_eq!(first.ports, Some(0x0800_1234));
+        assert_eq!(read(IpProtocol::GRE, 0, true, &udp).unwrap().ports, None);
+    }
+
+    #[test]
+    fn a_key_has_the_protocol_and_the_b4() {
+        let packet = packet(IpProtocol::TCP, 0, true, &[0; 16]);
+        let packet = Ipv4Packet::split(&packet).unwrap();
+        let of_internet = FragmentKey::of(None, &packet);
+        let expected = FragmentKey {
+            b4: None,
+            src: [192, 0, 2, 1],
+            dst: [198, 51, 100, 1],
+            protocol: 6,
+            ident: 9,
+        };
+        assert_eq!(of_internet, expected);
+        assert_ne!(FragmentKey::of(Some([1; 16]), &packet), of_internet);
+    }
+}

@@ -1,6 +1,5 @@
 use core::time::Duration;
 
-use lw4o6_wire::{IpProtocol, Ipv4Fields, Ipv4Packet};
 use proptest::prelude::*;
 
 use super::*;
@@ -471,6 +470,52 @@ fn a_flood_of_small_pieces_takes_room_from_older_datagrams_only() {
 }
 
 #[test]
+fn both_sides_together_stay_within_the_contexts() {
+    //
+    let mut bench = Bench::with(&FragmentConfig {
+        contexts: 64,
+        ..FragmentConfig::default()
+    });
+    for n in 0..100 {
+        let mut forged = key(None, 1);
+        forged.src = [11, 0, 0, n];
+        bench.later(START, key(Some(n), 1), piece(80, 80, true));
+        bench.later(START, forged, piece(80, 80, true));
+    }
+    let contexts = Side::ALL.map(|side| bench.tracker.usage(side).contexts);
+    assert_eq!(contexts.iter().sum::<usize>(), 64);
+}
+
+#[test]
+fn a_context_in_the_place_of_a_released_one_keeps_its_fragments() {
+    let mut bench = Bench::with(&FragmentConfig {
+        contexts: 1,
+        ..FragmentConfig::default()
+    });
+    bench.later(START, key(None, 1), piece(80, 80, false));
+    let first = bench.first(START, key(None, 1), piece(0, 80, true), 1);
+    assert_eq!(first, Ok(1));
+    let later = START + Duration::from_secs(15);
+    assert_eq!(bench.expire(later), 1, "nobody took it out");
+    assert_eq!(
+        bench.later(later, key(None, 2), piece(80, 80, false)),
+        Later::Held
+    );
+    let mut scratch = [0; 200];
+    let taken = bench
+        .tracker
+        .take_released(&mut bench.slab, &mut scratch, 0);
+    assert_eq!(taken, None);
+    let first = bench.first(later, key(None, 2), piece(0, 80, true), 1);
+    assert_eq!(first, Ok(1));
+    assert_eq!(
+        bench.drain(later, key(None, 2), &[piece(80, 80, false)]),
+        [(80, 1)]
+    );
+    bench.assert_empty();
+}
+
+#[test]
 fn b4s_are_never_pushed_out() {
     let config = FragmentConfig {
         contexts: 64,
@@ -513,81 +558,6 @@ fn nothing_grows_after_construction() {
         let _ = bench.first(START, key, piece(0, 80, true), 1);
     }
     assert_eq!(bench.tracker.releasing.capacity(), places);
-}
-
-fn packet(protocol: IpProtocol, offset: u16, more: bool, payload: &[u8]) -> Vec<u8> {
-    let fields = Ipv4Fields {
-        tos: 0,
-        total_len: (20 + payload.len()).try_into().unwrap(),
-        ident: 9,
-        dont_fragment: false,
-        more_fragments: more,
-        fragment_offset: offset,
-        ttl: 9,
-        protocol,
-        src: [192, 0, 2, 1].into(),
-        dst: [198, 51, 100, 1].into(),
-    };
-    [&fields.to_bytes()[..], payload].concat()
-}
-
-fn read(
-    protocol: IpProtocol,
-    offset: u16,
-    more: bool,
-    payload: &[u8],
-) -> Result<Piece, DropReason> {
-    let packet = packet(protocol, offset, more, payload);
-    Piece::of(&Ipv4Packet::split(&packet).unwrap())
-}
-
-#[test]
-fn fragments_that_slip_past_filters_are_tiny() {
-    //
-    let tiny = Err(DropReason::Ipv4FragmentTiny);
-    assert_eq!(read(IpProtocol::TCP, 8, true, &[0; 64]), tiny);
-    assert_eq!(read(IpProtocol::TCP, 8, false, &[0; 3]), tiny);
-    assert_eq!(read(IpProtocol::TCP, 0, true, &[0; 8]), tiny);
-    assert!(read(IpProtocol::TCP, 0, true, &[0; 16]).is_ok());
-    assert!(read(IpProtocol::TCP, 16, true, &[0; 8]).is_ok());
-    assert!(read(IpProtocol::UDP, 8, true, &[0; 8]).is_ok());
-    assert!(read(IpProtocol::UDP, 0, true, &[0; 8]).is_ok());
-}
-
-#[test]
-fn impossible_fragments_are_malformed() {
-    let malformed = Err(DropReason::Ipv4FragmentMalformed);
-    assert_eq!(read(IpProtocol::UDP, 0, true, &[0; 12]), malformed);
-    assert_eq!(read(IpProtocol::UDP, 80, true, &[]), malformed);
-    assert_eq!(read(IpProtocol::UDP, 80, false, &[]), malformed);
-    assert_eq!(read(IpProtocol::UDP, 65_512, false, &[0; 4]), malformed);
-    assert!(read(IpProtocol::UDP, 65_512, false, &[0; 3]).is_ok());
-}
-
-#[test]
-fn only_a_first_fragment_has_ports() {
-    // T-15: payload bytes are never read as ports
-    let udp = [4, 0, 0, 53, 0, 16, 0, 0];
-    let first = read(IpProtocol::UDP, 0, true, &udp).unwrap();
-    assert_eq!(first.ports, Some(0x0400_0035));
-    assert_eq!(read(IpProtocol::UDP, 8, true, &udp).unwrap().ports, None);
-    let echo = [8, 0, 1, 2, 0x12, 0x34, 0, 1];
-    let first = read(IpProtocol::ICMP, 0, true, &echo).unwrap();
-    assert_eq!(first.ports, Some(0x0800_1234));
-    assert_eq!(read(IpProtocol::GRE, 0, true, &udp).unwrap().ports, None);
-}
-
-#[test]
-fn a_key_has_the_protocol_and_the_b4() {
-    let packet = packet(IpProtocol::TCP, 0, true, &[0; 16]);
-    let packet = Ipv4Packet::split(&packet).unwrap();
-    let of_internet = FragmentKey::of(None, &packet);
-    let expected = FragmentKey {
-        protocol: 6,
-        ..key(None, 9)
-    };
-    assert_eq!(of_internet, expected);
-    assert_ne!(FragmentKey::of(Some([1; 16]), &packet), of_internet);
 }
 
 #[test]
