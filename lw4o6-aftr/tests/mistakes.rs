@@ -9,9 +9,8 @@ mod named;
 use std::collections::HashSet;
 
 use common::{AFTR, AFTR_V4, AFTR2, B4, B4_FULL, B4_NEXT, B4_RANGE, Bench, Entry, OTHER_AFTR_B4};
-use lw4o6_aftr::config::{FlowLabel, Hairpin, TunnelService};
+use lw4o6_aftr::config::{FlowLabel, Hairpin, PoolSource, Switch, TunnelService};
 use lw4o6_aftr::{Cause, Counter, DropReason, Side, Verdict};
-use lw4o6_wire::{FrameBuf, HEADROOM, LinkCast};
 use named::*;
 use testkit::packet::{V4, V6, tunnel};
 
@@ -108,7 +107,7 @@ fn t6_icmp_to_a_pool_address_goes_into_its_tunnel() {
         let mut bench = Bench::with(|config| {
             config.hairpin = hairpin;
             config.ipv6_mtu = 1500;
-            config.pool_source = lw4o6_aftr::config::PoolSource::Forward;
+            config.pool_source = PoolSource::Forward;
         });
         let aftr_b4 = (addr6(AFTR), addr6(B4));
         let check = |out: &Verdict, packet: &[u8], kind: (u8, u8)| {
@@ -194,7 +193,7 @@ fn t9_every_port_belongs_to_the_set_that_the_offset_says() {
         })
         .collect();
     let mut bench = Bench::over(&bindings, &[], |config| {
-        config.icmp.generate_v4 = lw4o6_aftr::config::Switch::Off
+        config.icmp.generate_v4 = Switch::Off;
     });
     for port in (0..=u16::MAX)
         .step_by(37)
@@ -382,14 +381,6 @@ fn t21_no_error_about_an_error_a_group_or_a_later_fragment() {
     }
 }
 
-/// Feeds a packet that came in a frame to a group of stations.
-fn in_group_frame(bench: &mut Bench, side: Side, packet: &[u8]) -> Verdict {
-    let mut storage = vec![0; HEADROOM + packet.len() + 64];
-    let mut frame = FrameBuf::with_headroom(&mut storage, HEADROOM, packet).unwrap();
-    frame.set_link_cast(LinkCast::Group);
-    bench.worker.process(bench.now, side, &mut frame)
-}
-
 #[test]
 fn t21_a_packet_in_a_broadcast_frame_draws_no_error_but_about_an_option() {
     // R-163 R-175
@@ -412,10 +403,6 @@ fn t21_a_packet_in_a_broadcast_frame_draws_no_error_but_about_an_option() {
     );
     assert_eq!(bench.counter(Counter::Icmpv4SuppressedPolicy), 1);
     assert_eq!(bench.counter(Counter::Icmpv6SuppressedPolicy), 1);
-}
-
-fn label(packet: &[u8]) -> u32 {
-    u32::from_be_bytes([0, packet[1] & 15, packet[2], packet[3]])
 }
 
 #[test]

@@ -12,7 +12,9 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use lw4o6_aftr::{Cause, Counter, DropReason, Side, Verdict};
 use lw4o6_wire::checksum::verify;
-use lw4o6_wire::{FrameBuf, HEADROOM, IpProtocol, Ipv4Packet, Ipv6Header, icmpv4, icmpv6};
+use lw4o6_wire::{
+    FrameBuf, HEADROOM, IpProtocol, Ipv4Packet, Ipv6Header, LinkCast, icmpv4, icmpv6,
+};
 
 use crate::common::{Bench, Outcome};
 
@@ -239,4 +241,17 @@ pub fn refused(bench: &mut Bench, side: Side, packet: &[u8], reason: DropReason)
 pub fn silent(bench: &mut Bench, side: Side, packet: &[u8], reason: DropReason) {
     let out = refused(bench, side, packet, reason);
     assert_eq!(out.verdict, Verdict::Drop(reason));
+}
+
+/// Feeds a packet that came in a frame to a group of stations.
+pub fn in_group_frame(bench: &mut Bench, side: Side, packet: &[u8]) -> Verdict {
+    let mut storage = vec![0; HEADROOM + packet.len() + 64];
+    let mut frame = FrameBuf::with_headroom(&mut storage, HEADROOM, packet).unwrap();
+    frame.set_link_cast(LinkCast::Group);
+    bench.worker.process(bench.now, side, &mut frame)
+}
+
+/// The flow label of an IPv6 packet.
+pub fn label(packet: &[u8]) -> u32 {
+    u32::from_be_bytes([0, packet[1] & 15, packet[2], packet[3]])
 }
