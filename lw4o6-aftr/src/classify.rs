@@ -3,9 +3,9 @@
 //! What is found here depends on the frame, the knobs and the table only, so a whole batch can be
 //! read first and all its table lines fetched together.
 
-use core::net::Ipv6Addr;
+use core::net::{Ipv4Addr, Ipv6Addr};
 
-use lw4o6_binding::table::LookupKey;
+use lw4o6_binding::table::{Lookup, LookupKey};
 use lw4o6_wire::icmpv4::Icmpv4Type;
 use lw4o6_wire::icmpv6::{Icmpv6ErrorKind, Icmpv6Type, ParameterProblemCode};
 use lw4o6_wire::ipv6_ext::{self, ExtWalk};
@@ -87,7 +87,33 @@ pub(crate) struct Icmpv6 {
     pub(crate) to_aftr: bool,
 }
 
+/// What the table says about a frame.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Found {
+    /// The line of the subscriber whose side the frame came from or goes to.
+    pub(crate) line: Lookup,
+    /// Whether the address at the other end is one of ours as well.
+    pub(crate) peer_managed: bool,
+}
+
 impl Frame {
+    /// The address at the other end, to be asked for without a port.
+    pub(crate) const fn peer_key(&self) -> LookupKey {
+        let address = match self {
+            Self::Tunnel(tunnel) => tunnel.ipv4.inner.dst,
+            Self::Ipv4(ipv4) => ipv4.inner.src,
+            Self::TunnelFragment
+            | Self::Icmpv6(_)
+            | Self::OwnIpv4(_)
+            | Self::Local(_)
+            | Self::Refused(_) => Ipv4Addr::UNSPECIFIED,
+        };
+        LookupKey {
+            ipv4: address.to_bits(),
+            port: None,
+        }
+    }
+
     /// The table line this frame needs.
     pub(crate) fn lookup_key(&self) -> LookupKey {
         let (address, ipv4) = match self {

@@ -15,7 +15,7 @@ use lw4o6_binding::table::{Lookup, Softwire};
 use lw4o6_wire::icmpv4::Icmpv4ErrorKind;
 use lw4o6_wire::{FrameBuf, Instant};
 
-use crate::classify::Ipv4;
+use crate::classify::{Found, Ipv4};
 use crate::config::{ForeignIpv4, PoolSource};
 use crate::emit::Emitted;
 use crate::fragments::{FragmentPorts, Ports};
@@ -32,22 +32,22 @@ impl Worker {
         now: Instant,
         frame: &mut FrameBuf<'_>,
         ipv4: &Ipv4,
-        found: Lookup,
+        found: Found,
     ) -> Result<Emitted, Refusal> {
-        let foreign = found == Lookup::Foreign;
+        let foreign = found.line == Lookup::Foreign;
         if foreign && self.settings.config.foreign_ipv4 == ForeignIpv4::Local {
             return Ok(Verdict::Local(Kind::Foreign).into());
         }
         // W1: header.
         check_header(ipv4)?;
-        self.check_internet_source(ipv4)?;
+        self.check_internet_source(ipv4, found.peer_managed)?;
         self.check_icmp_policy(now, ipv4)?;
         // W3: a fragment on a shared address follows its first one.
         let softwire = match self.downstream_ports(now, frame, ipv4)? {
             Ports::Held => return Ok(Verdict::Consumed.into()),
             Ports::InPacket => {
                 let key = ipv4.key?; // W4
-                self.find_destination(&ipv4.inner, key, found)? // W5
+                self.find_destination(&ipv4.inner, key, found.line)? // W5
             }
             Ports::Known(ports) => self.find_by_ports(ipv4, ports)?,
             Ports::First(ports) => {
@@ -77,12 +77,12 @@ impl Worker {
     }
 
     /// Nobody on the Internet has an address of ours, or one that exists in tunnels only. R-086 R-097
-    fn check_internet_source(&self, ipv4: &Ipv4) -> Result<(), DropReason> {
+    fn check_internet_source(&self, ipv4: &Ipv4, ours: bool) -> Result<(), DropReason> {
         let src = ipv4.inner.src;
         if is_service(src) {
             return Err(DropReason::ServiceAddress);
         }
-        if self.settings.config.pool_source == PoolSource::Drop && self.is_managed(src) {
+        if self.settings.config.pool_source == PoolSource::Drop && ours {
             return Err(DropReason::PoolSourceSpoofed);
         }
         Ok(())

@@ -18,7 +18,7 @@ use lw4o6_binding::table::{Lookup, Softwire};
 use lw4o6_wire::icmpv4::Icmpv4ErrorKind;
 use lw4o6_wire::{FrameBuf, Instant, IpProtocol, Ipv4Packet, Ipv6Header, UnusedEcn, ecn_decap};
 
-use crate::classify::{Ipv4, Tunnel};
+use crate::classify::{Found, Ipv4, Tunnel};
 use crate::config::{Hairpin, PrivateDestination, Switch, TunnelService};
 use crate::counters::Counter;
 use crate::emit::{Emitted, Ends};
@@ -45,7 +45,7 @@ impl Worker {
         now: Instant,
         frame: &mut FrameBuf<'_>,
         tunnel: &Tunnel,
-        found: Lookup,
+        found: Found,
     ) -> Result<Emitted, Refusal> {
         // U5: inner header.
         let ipv4 = &tunnel.ipv4;
@@ -64,8 +64,8 @@ impl Worker {
             Ports::InPacket => {
                 let key = ipv4.key?;
                 let hairpin_key = |worker: &Self| worker.hairpin_key(frame, tunnel);
-                self.check_source(now, frame, tunnel, key, found)?;
-                self.destination(tunnel, hairpin_key)?
+                self.check_source(now, frame, tunnel, key, found.line)?;
+                self.destination(tunnel, found.peer_managed, hairpin_key)?
             }
             Ports::Known(ports) => self.route_fragment(now, frame, tunnel, ports)?,
             Ports::First(ports) => {
@@ -98,7 +98,8 @@ impl Worker {
         let key = ports.source?;
         let found = self.lookup(tunnel.ipv4.inner.src, key);
         self.check_source(now, frame, tunnel, key, found)?;
-        self.destination(tunnel, |_| ports.destination)
+        let managed = self.is_managed(tunnel.ipv4.inner.dst);
+        self.destination(tunnel, managed, |_| ports.destination)
     }
 
     /// U7 and U8.
@@ -133,10 +134,11 @@ impl Worker {
     fn destination(
         &self,
         tunnel: &Tunnel,
+        managed: bool,
         hairpin_key: impl FnOnce(&Self) -> Result<Key, DropReason>,
     ) -> Result<Route, Refusal> {
         let inner = &tunnel.ipv4.inner;
-        if !self.is_managed(inner.dst) {
+        if !managed {
             return Ok(Route::Internet);
         }
         match self.settings.config.hairpin {

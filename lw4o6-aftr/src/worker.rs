@@ -11,7 +11,7 @@ use lw4o6_wire::icmpv6::{Icmpv6ErrorKind, TimeExceededCode};
 use lw4o6_wire::{BufferTooSmall, FrameBuf, HEADROOM, Instant, IpProtocol};
 
 use crate::aftr::Shared;
-use crate::classify::Frame;
+use crate::classify::{Found, Frame};
 use crate::counters::{Counter, CounterSnapshot, Counters};
 use crate::emit::Emitted;
 use crate::flow_label::FlowKey;
@@ -94,14 +94,13 @@ impl Worker {
     /// The same as a batch of one. Where output waits and leaves too little memory, the frame is
     /// dropped for [`DropReason::OutputFull`].
     pub fn process(&mut self, now: Instant, side: Side, frame: &mut FrameBuf<'_>) -> Verdict {
-        let mut verdict = Verdict::Drop(DropReason::OutputFull);
-        let len = frame.len();
-        let frames = core::slice::from_mut(frame);
-        let verdicts = core::slice::from_mut(&mut verdict);
-        if self.process_batch(now, side, frames, verdicts) == 0 {
-            self.count(side, len, verdict);
+        let now = self.begin(now);
+        if self.is_full() {
+            let verdict = Verdict::Drop(DropReason::OutputFull);
+            self.count(side, frame.len(), verdict);
+            return verdict;
         }
-        verdict
+        self.process_single(now, side, frame)
     }
 
     /// Takes frames that came from `side`, changes them in place, and writes a verdict for each.
@@ -197,31 +196,64 @@ impl Worker {
         frames: &mut [FrameBuf<'_>],
         verdicts: &mut [Verdict],
     ) -> usize {
+        if let ([frame], [verdict, ..]) = (&mut *frames, &mut *verdicts) {
+            if self.is_full() {
+                return 0;
+            }
+            self.after = first;
+            *verdict = self.process_single(now, side, frame);
+            return 1;
+        }
         let mut read = [Frame::Refused(Refusal::NONE); LANES];
         let mut keys = [LookupKey::default(); LANES];
+        let mut peers = [LookupKey::default(); LANES];
         let mut found = [Lookup::Foreign; LANES];
+        let mut peers_found = [Lookup::Foreign; LANES];
         let lanes = frames.len().min(verdicts.len()).min(LANES);
-        for ((read, key), frame) in read
-            .iter_mut()
-            .zip(&mut keys)
-            .zip(frames.iter())
-            .take(lanes)
-        {
+        let slots = read.iter_mut().zip(&mut keys).zip(&mut peers);
+        for (((read, key), peer), frame) in slots.zip(frames.iter()).take(lanes) {
             *read = self.read(side, frame.packet());
             *key = read.lookup_key();
+            *peer = read.peer_key();
         }
-        if let (Some(keys), Some(found)) = (keys.get(..lanes), found.get_mut(..lanes)) {
-            self.reader.lookup_batch(keys, found);
+        if let (Some(keys), Some(peers)) = (keys.get(..lanes), peers.get(..lanes)) {
+            self.reader.lookup_batch(keys, &mut found);
+            self.reader.lookup_batch(peers, &mut peers_found);
         }
-        let lines = read.iter().zip(&found).zip(frames).zip(verdicts);
-        for (lane, (((read, found), frame), verdict)) in lines.enumerate().take(lanes) {
-            if self.slab.free_bytes() < self.settings.worst_case {
+        let answers = found.iter().zip(&peers_found);
+        let lines = read.iter().zip(answers).zip(frames).zip(verdicts);
+        for (lane, (((read, (line, peer)), frame), verdict)) in lines.enumerate().take(lanes) {
+            if self.is_full() {
                 return lane;
             }
             self.after = first + lane;
-            *verdict = self.process_one(now, side, frame, read, *found);
+            let found = Found {
+                line: *line,
+                peer_managed: *peer != Lookup::Foreign,
+            };
+            *verdict = self.process_one(now, side, frame, read, found);
         }
         lanes
+    }
+
+    /// The same for one frame, without the room for others.
+    fn process_single(&mut self, now: Instant, side: Side, frame: &mut FrameBuf<'_>) -> Verdict {
+        let read = self.read(side, frame.packet());
+        let found = self.find(&read);
+        self.process_one(now, side, frame, &read, found)
+    }
+
+    fn find(&self, read: &Frame) -> Found {
+        let (key, peer) = (read.lookup_key(), read.peer_key());
+        Found {
+            line: self.reader.lookup(key.ipv4, key.port),
+            peer_managed: self.is_managed(peer.ipv4.into()),
+        }
+    }
+
+    /// Whether the output of another frame might not fit.
+    fn is_full(&self) -> bool {
+        self.slab.free_bytes() < self.settings.worst_case
     }
 
     fn process_one(
@@ -230,7 +262,7 @@ impl Worker {
         side: Side,
         frame: &mut FrameBuf<'_>,
         read: &Frame,
-        found: Lookup,
+        found: Found,
     ) -> Verdict {
         let len = frame.len();
         let emitted = self.finish(now, side, frame, read, found);
@@ -259,8 +291,7 @@ impl Worker {
         let mut scratch = core::mem::take(&mut self.scratch);
         if let Some(mut frame) = FrameBuf::new(&mut scratch, HEADROOM, len) {
             let read = self.read(side, frame.packet());
-            let LookupKey { ipv4, port } = read.lookup_key();
-            let found = self.reader.lookup(ipv4, port);
+            let found = self.find(&read);
             let emitted = self.finish(now, side, &mut frame, &read, found);
             let place = self.queue.len();
             let verdict = self.cut(&mut frame, emitted);
@@ -294,7 +325,7 @@ impl Worker {
         side: Side,
         frame: &mut FrameBuf<'_>,
         read: &Frame,
-        found: Lookup,
+        found: Found,
     ) -> Emitted {
         let outcome = match read {
             Frame::Tunnel(tunnel) => {
@@ -306,7 +337,7 @@ impl Worker {
                 self.forward_upstream(now, frame, tunnel, found)
             }
             Frame::Ipv4(ipv4) => {
-                if found != Lookup::Foreign {
+                if found.line != Lookup::Foreign {
                     self.counters.packet(
                         Counter::RcvdIpv4Packets,
                         Counter::RcvdIpv4Bytes,
@@ -383,7 +414,7 @@ impl Worker {
         };
         let mut scratch = core::mem::take(&mut self.scratch);
         if let Some(mut frame) = FrameBuf::new(&mut scratch, HEADROOM, len)
-            && self.slab.free_bytes() >= self.settings.worst_case
+            && !self.is_full()
             && self.answer_v6(now, &mut frame, kind)
         {
             let output = self.output(Side::Softwire);
