@@ -340,6 +340,37 @@ mod tests {
     }
 
     #[test]
+    fn every_leaf_of_traffic_stat_is_there() {
+        //
+        let leaves = [
+            "sent-ipv4",
+            "sent-ipv6",
+            "rcvd-ipv4",
+            "rcvd-ipv6",
+            "dropped-ipv4",
+            "dropped-ipv6",
+            "out-icmpv4-error",
+            "out-icmpv6-error",
+            "dropped-icmpv4",
+            "hairpin-ipv4",
+        ];
+        let both = |leaf: &&str| [format!("{leaf}-packets"), format!("{leaf}-bytes")];
+        let mut names: Vec<String> = leaves.iter().flat_map(both).collect();
+        names.extend(
+            [
+                "dropped-ipv4-fragments",
+                "dropped-ipv4-fragment-bytes",
+                "ipv6-fragments-reassembled",
+                "ipv6-fragments-bytes-reassembled",
+            ]
+            .map(str::to_owned),
+        );
+        for name in names {
+            assert!(Counter::ALL.iter().any(|c| c.as_str() == name), "{name}");
+        }
+    }
+
+    #[test]
     fn a_drop_counts_once_under_its_reason() {
         //
         let counters = Counters::new();

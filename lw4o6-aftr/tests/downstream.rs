@@ -231,7 +231,7 @@ fn an_error_to_a_subscriber_goes_into_its_tunnel() {
 
 #[test]
 fn pings_follow_the_knob() {
-    // D-3
+    // R-098 R-266: D-3
     let mut bench = Bench::new();
     let ping = V4::echo(8, REMOTE, "192.0.2.21", 5121).build();
     let forward = Verdict::Forward(Side::Softwire);

@@ -5,6 +5,7 @@ mod common;
 use common::{AFTR, B4, Bench};
 use lw4o6_aftr::config::{DfPolicy, FlowLabel};
 use lw4o6_aftr::{Cause, Counter, DropReason, Side, Verdict};
+use lw4o6_wire::{FrameBuf, HEADROOM, Instant};
 use testkit::packet::{V4, hex, tunnel};
 
 const V1: &str = "600000000020044020010db8001234000000c0000212003420010db8ffff00000000000000000001
@@ -129,6 +130,14 @@ fn v10_ecn_survives_the_tunnel_by_the_table() {
             let packet = V4::udp("192.0.2.18:1232", "198.51.100.1:53").tos(inner | 0x28);
             let packet = tunnel(B4, AFTR, &packet.build()).traffic_class(outer | 0xb8);
             let out = bench.softwire(&packet.build());
+            let unused = match (inner, outer) {
+                (0, 1..) | (3, 1) => (1, 0),
+                (1, 2) => (0, 1),
+                _ => (0, 0),
+            };
+            let major = bench.counter(Counter::EcnUnusedMajor);
+            let minor = bench.counter(Counter::EcnUnusedMinor);
+            assert_eq!((major, minor), unused, "{inner} {outer}");
             if result == DROP {
                 assert_eq!(out.verdict, Verdict::Drop(DropReason::EcnCongestion));
                 continue;
@@ -142,4 +151,31 @@ fn v10_ecn_survives_the_tunnel_by_the_table() {
             assert!(lw4o6_wire::checksum::verify(&out.packet[..20]));
         }
     }
+}
+
+#[test]
+fn nodes_with_different_seeds_use_different_identifications() {
+    // R-159 R-160
+    let packet = V4::udp("198.51.100.1:53", "192.0.2.18:1232")
+        .payload(&[7; 1600])
+        .build();
+    let idents = |seed: u8| {
+        let (_writer, shared) = common::table(common::BINDINGS, &[]);
+        let aftr = lw4o6_aftr::Aftr::new(common::config(), shared, [seed; 32]).unwrap();
+        let mut worker = aftr.worker().unwrap();
+        let mut idents = Vec::new();
+        for _ in 0..4 {
+            let mut storage = [0; 2048];
+            let mut frame = FrameBuf::with_headroom(&mut storage, HEADROOM, &packet).unwrap();
+            let verdict = worker.process(Instant::ZERO, Side::Internet, &mut frame);
+            assert_eq!(verdict, Verdict::Forward(Side::Softwire));
+            idents.push(frame.packet()[44..48].to_vec());
+            while worker.poll_frame(&mut frame).unwrap().is_some() {}
+        }
+        idents
+    };
+    let (one, two) = (idents(1), idents(2));
+    assert_eq!(one, idents(1));
+    assert!(one.iter().all(|ident| !two.contains(ident)));
+    assert!((1..4).all(|at| !one[..at].contains(&one[at])));
 }
