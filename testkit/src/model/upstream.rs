@@ -306,7 +306,9 @@ fn private(address: Ipv4Addr) -> bool {
 
 /// A tunnel packet inside the tunnel, between the same ends.
 pub(super) fn loops(inner: &V4, tunnel: Tunnel) -> bool {
-    let Some(v6) = Some(inner.payload()).filter(|p| inner.proto == 41 && p.len() >= 40) else {
+    let Some(v6) =
+        Some(inner.payload()).filter(|p| inner.proto == 41 && p.len() >= 40 && p[0] >> 4 == 6)
+    else {
         return false;
     };
     let ends = (super::packet::addr6(v6, 8), super::packet::addr6(v6, 24));
