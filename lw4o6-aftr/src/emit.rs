@@ -172,7 +172,8 @@ impl Worker {
         frame.push_front(&fields.to_bytes())
     }
 
-    /// Removes the outer headers, and writes the new TOS and TTL; returns the TOS.
+    /// Removes the outer headers, and writes the new TOS and TTL; returns the TOS. Of the bytes behind
+    /// the IPv4 header only the MSS option is ever changed, and only by knob. R-009
     fn strip(&self, frame: &mut FrameBuf<'_>, tunnel: &Tunnel) -> u8 {
         let inner = &tunnel.ipv4.inner;
         frame.trim_front(tunnel.at);
