@@ -114,6 +114,26 @@ fn a_1500_byte_packet_is_cut_as_specified() {
 }
 
 #[test]
+fn the_last_piece_fills_its_packet() {
+    // A packet of 1500 bytes has room for 1452, of which 1448 are a multiple of 8.
+    for last in [1, 4, 1448, 1449, 1452] {
+        let alone = [(0, last, false)];
+        assert_eq!(ranges(ipv6_pieces(last, 1500)), alone);
+        let behind = [(0, 1448, true), (1448, last, false)];
+        let total = 1448 + last;
+        let fits = total <= 1452;
+        let expected = if fits {
+            &[(0, total, false)][..]
+        } else {
+            &behind
+        };
+        assert_eq!(ranges(ipv6_pieces(total, 1500)), expected, "{total}");
+    }
+    let three = [(0, 1448, true), (1448, 1448, true), (2896, 5, false)];
+    assert_eq!(ranges(ipv6_pieces(2901, 1500)), three);
+}
+
+#[test]
 fn fragment_headers_are_those_of_vector_v_5() {
     //
     let pieces = cut_ipv6(&ipv6(&payload(1500)), 1500, 0x1122_3344).unwrap();
