@@ -71,26 +71,27 @@ impl TableWriter {
         }
     }
 
-    /// Blocks for a list of ranges and, if it pays and there is room, a root.
-    pub(super) fn range_blocks(&mut self, runs: usize) -> Result<(Block, Block), TableError> {
-        let ranges = self.take(plan::list_groups(runs))?;
-        let root = self.take(plan::root_groups(runs)).unwrap_or_default();
-        Ok((ranges, root))
+    /// A root for a new list of ranges, if it pays and there is room.
+    pub(super) fn root_block(&mut self, runs: usize) -> Block {
+        let groups = plan::root_groups(runs, self.config.softwires);
+        self.take(groups).unwrap_or_default()
     }
 
-    /// Writes the ranges anew. The old blocks are retired after the next directory.
-    pub(super) fn set_ranges(&mut self, ranges: Block, root: Block) {
-        let old = (
-            self.generation.directory.range_block(),
-            self.generation.directory.root_block(),
-        );
-        self.generation.write_ranges(self.arena, ranges, root);
-        let directory = &mut self.generation.directory;
-        directory.ranges_first = ranges.first;
-        directory.ranges_count = u32::try_from(self.generation.runs.len()).unwrap_or(0);
-        directory.root = root.first;
-        self.defer(old.0);
-        self.defer(old.1);
+    /// Writes the ranges anew; the caller publishes a directory next. `root` is a new root, or
+    /// nothing if every range has kept its addresses and the old root still holds.
+    pub(super) fn set_ranges(&mut self, ranges: Block, root: Option<Block>) {
+        let old = self.generation.directory.range_block();
+        self.generation
+            .write_ranges(self.arena, ranges, root.unwrap_or_default());
+        self.generation.directory.ranges_first = ranges.first;
+        self.generation.directory.ranges_count =
+            u32::try_from(self.generation.runs.len()).unwrap_or(0);
+        self.defer(old);
+        if let Some(root) = root {
+            let old = self.generation.directory.root_block();
+            self.generation.directory.root = root.first;
+            self.defer(old);
+        }
     }
 
     /// Retires a block that stays in use until the next directory is published.

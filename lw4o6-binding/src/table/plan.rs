@@ -15,7 +15,10 @@ const LEAST_RUN: u64 = 256;
 /// Most softwires: lines are numbered with 32 bits, softwires of a B4 with 28.
 const MOST_SOFTWIRES: usize = (1 << 28) - 1;
 
-/// Groups for the ranges, the root and the small blocks of two generations.
+/// Smallest table whose ranges get a root.
+const ROOT_SOFTWIRES: usize = 1 << 16;
+
+/// Groups for the ranges and the small blocks of two generations.
 const SMALL_BLOCKS: usize = if cfg!(loom) { 32 } else { 3 * 1024 + 64 };
 
 /// Buckets of an index for `words` words at half load.
@@ -30,11 +33,7 @@ pub(super) fn buckets_for(words: usize) -> u32 {
 /// 4.43; the rest is for the cuts between blocks.
 pub(super) fn arena_groups(config: &TableConfig) -> usize {
     let aftrs = AftrList::groups(u32::try_from(config.aftrs).unwrap_or(u32::MAX)) as usize;
-    let roots = if config.softwires >= 4096 {
-        2 * ROOT_GROUPS as usize
-    } else {
-        0
-    };
+    let roots = 2 * root_groups(usize::MAX, config.softwires) as usize;
     let bindings = config.softwires.saturating_mul(9) / 2 + config.softwires / 16;
     FIXED_GROUPS
         + config.readers
@@ -199,9 +198,14 @@ fn join_strays(mut strays: Vec<Run>) -> impl Iterator<Item = Run> {
         .filter(|run| is_dense(run) && run.range.lines() >= LEAST_RUN)
 }
 
-/// Groups of the root that `runs` ranges call for.
-pub(super) fn root_groups(runs: usize) -> u32 {
-    if runs > ROOTLESS { ROOT_GROUPS } else { 0 }
+/// Groups of the root that `runs` ranges call for. Small tables go without: a root would take
+/// memory that is meant for bindings.
+pub(super) fn root_groups(runs: usize, softwires: usize) -> u32 {
+    if runs > ROOTLESS && softwires >= ROOT_SOFTWIRES {
+        ROOT_GROUPS
+    } else {
+        0
+    }
 }
 
 /// Groups of the list of ranges.

@@ -114,8 +114,10 @@ impl TableWriter {
             }
             self.generation.runs.push(Run { range, count: 0 });
         }
-        let (ranges, root) = self.range_blocks(self.generation.runs.len())?;
-        self.set_ranges(ranges, root);
+        let count = self.generation.runs.len();
+        let ranges = self.take(plan::list_groups(count))?;
+        let root = self.root_block(count);
+        self.set_ranges(ranges, Some(root));
         for (index, words) in [
             (Index::Hashed, hashed),
             (Index::Addresses, 0),

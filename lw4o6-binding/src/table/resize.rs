@@ -29,7 +29,6 @@ struct Promotion {
     blocks: Vec<Block>,
     directory: Block,
     ranges: Block,
-    root: Block,
     /// The runs with their dense blocks in place.
     runs: Vec<Run>,
     index: Buckets,
@@ -62,7 +61,6 @@ impl TableWriter {
         let Promotion {
             directory,
             ranges,
-            root,
             runs,
             index,
             slab,
@@ -74,7 +72,7 @@ impl TableWriter {
         self.generation.runs = runs;
         self.generation.directory.hashed = index;
         self.generation.used.hashed = remaining;
-        self.set_ranges(ranges, root);
+        self.set_ranges(ranges, None);
         self.defer(old_index.block());
         old_slab
             .chunks
@@ -107,7 +105,6 @@ impl TableWriter {
             take(self, 1)?
         };
         let ranges = take(self, plan::list_groups(runs.len()))?;
-        let root = take(self, plan::root_groups(runs.len())).unwrap_or_default();
         let index = take(self, buckets_for(remaining * 2))?;
         let index = Buckets {
             first: index.first,
@@ -123,7 +120,6 @@ impl TableWriter {
             blocks,
             directory,
             ranges,
-            root,
             runs,
             index,
             slab,
@@ -207,8 +203,10 @@ impl TableWriter {
     fn drop_dense(&mut self, at: usize, range: Range) -> Result<(), TableError> {
         let goes = range.flags & LISTED != 0;
         let directory = self.directory_block()?;
-        let blocks = self.range_blocks(self.generation.runs.len() - usize::from(goes));
-        let (ranges, root) = self.or_give_back(directory, blocks)?;
+        let left = self.generation.runs.len() - usize::from(goes);
+        let ranges = self.take(plan::list_groups(left));
+        let ranges = self.or_give_back(directory, ranges)?;
+        let root = goes.then(|| self.root_block(left));
         let old = self
             .generation
             .runs

@@ -406,12 +406,12 @@ impl TableWriter {
             return Ok(());
         }
         let directory = self.directory_block()?;
-        let blocks = self.range_blocks(self.generation.runs.len());
-        let (ranges, root) = self.or_give_back(directory, blocks)?;
+        let ranges = self.take(plan::list_groups(self.generation.runs.len()));
+        let ranges = self.or_give_back(directory, ranges)?;
         if let Some(run) = self.generation.runs.get_mut(at) {
             run.range.flags |= EXCEPTIONS;
         }
-        self.set_ranges(ranges, root);
+        self.set_ranges(ranges, None);
         self.publish(directory);
         Ok(())
     }
