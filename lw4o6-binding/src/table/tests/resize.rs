@@ -214,3 +214,22 @@ fn memory_for_every_plan_is_within_what_was_asked_for() {
         }
     }
 }
+
+#[test]
+fn many_ranges_take_no_memory_from_the_bindings_of_a_small_table() {
+    // A root over the ranges once did; the reader holds every old block meanwhile.
+    let pool = |n: u32| Pool {
+        first: n << 16,
+        last: n << 16 | 3,
+        offset: 0,
+        len: 2,
+    };
+    let list = (1..=80).map(pool).collect::<Vec<_>>();
+    let (mut writer, _reader) = table(2500, &list);
+    assert_eq!(writer.generation.directory.root, 0);
+    for n in 0..2500 {
+        writer
+            .insert(&slot(0x8000_0000 | n << 4, 0, (0, 0), u128::from(n)))
+            .unwrap();
+    }
+}
