@@ -23,7 +23,7 @@ pub use self::knobs::{
     Pmtud, PoolSource, PrivateDestination, QuotedChecksum, ReassemblyKnobs, Switch,
     SystemPortPolicy, TableKnobs, UnboundDestination, UnboundSource, Uniform, UnknownProtocol,
 };
-pub use self::text::Text;
+pub use self::text::{LinkAddress, Text};
 use crate::error::{Failure, located};
 
 /// Everything `lwaftr` needs to know, checked.

@@ -17,7 +17,7 @@ use rand_distr::{Distribution, Zipf};
 use crate::capture::CaptureWriter;
 use crate::config::{
     ConfigFile, Forwarding, FragmentKnobs, Hop, IcmpKnobs, InstanceSection, InternetSection,
-    MacFilter, ReassemblyKnobs, SoftwireSection, TableKnobs, Text, unplaced,
+    LinkAddress, MacFilter, ReassemblyKnobs, SoftwireSection, TableKnobs, Text, unplaced,
 };
 use crate::error::Failure;
 use crate::output;
@@ -302,7 +302,7 @@ fn udp(from: (Ipv4Addr, u16), to: (Ipv4Addr, u16), len: usize) -> Vec<u8> {
 }
 
 fn file(to: &Path) -> Result<ConfigFile, Failure> {
-    let address = Ipv6Prefix::new(Ipv6Addr::new(0x2001, 0xdb8, 0xfffe, 0, 0, 0, 0, 1), 64);
+    let address = LinkAddress::new(Ipv6Addr::new(0x2001, 0xdb8, 0xfffe, 0, 0, 0, 0, 1), 64);
     let address = address.map_err(|error| Failure::run(error.to_string()))?;
     Ok(ConfigFile {
         instance: InstanceSection {

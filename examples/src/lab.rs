@@ -4,7 +4,7 @@
 //! lw4o6-lab -- own namespace, empty
 //!   | starts, one process each, which holds a namespace and dies with the lab
 //!   +-- internet   kernel host
-//!   +-- aftr       what is in the middle, no addresses
+//!   +-- aftr       lwaftr run, no addresses
 //!   +-- access     kernel IPv6 router
 //!   +-- b4-...     softwire endpoint of the lab, no addresses
 //!   +-- home-...   kernel IPv4 host behind it
@@ -22,6 +22,7 @@ pub mod scenario;
 pub mod topology;
 pub mod traffic;
 
+mod aftr;
 mod basic;
 mod subscriber;
 

@@ -17,5 +17,6 @@ pub mod packet_io;
 pub mod progress;
 pub mod replay;
 pub mod report;
+pub mod run;
 pub mod setup;
 pub mod stopwatch;

@@ -11,11 +11,11 @@ use lw4o6_binding::formats::snabb::{
 };
 use lw4o6_binding::formats::{ImportedBinding, Source};
 use lw4o6_binding::{Binding, Expiry, Origin};
-use lw4o6_wire::{Ipv6Prefix, PortParams};
+use lw4o6_wire::PortParams;
 
 use crate::config::{
     B4IcmpSource, ConfigFile, DscpDecap, FlowLabel, ForeignIpv4, Forwarding, FragmentKnobs, Hop,
-    IcmpKnobs, InboundEcho, InstanceSection, InternetSection, MacFilter, PoolSource,
+    IcmpKnobs, InboundEcho, InstanceSection, InternetSection, LinkAddress, MacFilter, PoolSource,
     PrivateDestination, ReassemblyKnobs, SoftwireSection, Switch, TableKnobs, Text, unplaced,
 };
 use crate::error::Failure;
@@ -248,7 +248,7 @@ fn file(snabb: &SnabbConfig, queue: &SnabbQueue, to: &Path) -> Result<ConfigFile
             .filter(|&vlan| vlan != 0)
             .map(unplaced)
     };
-    let address = Ipv6Prefix::new(queue.internal.ip.value, 128);
+    let address = LinkAddress::new(queue.internal.ip.value, 128);
     let address = address.map_err(|error| Failure::run(error.to_string()))?;
     Ok(ConfigFile {
         instance: InstanceSection {

@@ -64,6 +64,8 @@ pub struct Route {
     pub via: Option<IpAddr>,
     /// Number of the interface it leaves by.
     pub index: u32,
+    /// Largest packet in bytes, where that is less than the interface's.
+    pub mtu: Option<u32>,
 }
 
 /// A connection to the routing half of the kernel, in the caller's network namespace.
@@ -159,9 +161,22 @@ impl Netlink {
     ///
     /// Without `CAP_NET_ADMIN` over the namespace.
     pub fn set_flag_up(&mut self, index: u32) -> io::Result<()> {
+        self.set_flags(index, LinkFlags::Up)
+    }
+
+    /// Takes an interface down.
+    ///
+    /// # Errors
+    ///
+    /// Without `CAP_NET_ADMIN` over the namespace.
+    pub fn set_down(&mut self, index: u32) -> io::Result<()> {
+        self.set_flags(index, LinkFlags::empty())
+    }
+
+    fn set_flags(&mut self, index: u32, flags: LinkFlags) -> io::Result<()> {
         let mut message = LinkMessage::default();
         message.header.index = index;
-        message.header.flags = LinkFlags::Up;
+        message.header.flags = flags;
         message.header.change_mask = LinkFlags::Up;
         self.request(RouteNetlinkMessage::SetLink(message), 0)
             .map(drop)

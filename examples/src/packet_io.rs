@@ -57,7 +57,7 @@ pub struct IoCounters {
 }
 
 /// Memory for the frames of one batch, each with the headroom that the engine asks for.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct FrameBatch {
     slots: Vec<Slot>,
     filled: usize,

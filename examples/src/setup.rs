@@ -222,7 +222,7 @@ pub fn port_config(config: &Config, [internet_nic, softwire_nic]: [Nic; 2]) -> P
                 accept: accept(softwire.accept),
             },
             address: softwire.address.0.addr(),
-            prefix_len: softwire.address.0.len(),
+            prefix_len: softwire.address.0.prefix_len(),
             next_hop: next_hop(softwire.next_hop.0),
         },
         waiting: WAITING,

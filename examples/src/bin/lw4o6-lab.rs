@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use lw4o6_examples::lab::{Outcome, SCENARIOS, Scenario, agent, namespace};
+use lw4o6_examples::log;
 
 /// Runs the programs between kernel hosts in network namespaces, and prints what it saw.
 ///
@@ -17,6 +18,9 @@ use lw4o6_examples::lab::{Outcome, SCENARIOS, Scenario, agent, namespace};
 #[derive(Parser)]
 #[command(name = "lw4o6-lab", version, max_term_width = 100)]
 struct Arguments {
+    /// What is logged to standard error: off, error, warn, info, debug or trace.
+    #[arg(long, value_name = "LEVEL", default_value = "warn")]
+    log: log::Level,
     /// Scenarios, or `all`. --list names them.
     #[arg(value_name = "SCENARIO", required_unless_present = "list")]
     scenarios: Vec<String>,
@@ -35,6 +39,7 @@ fn main() -> ExitCode {
         return parent.map_or(ExitCode::from(2), |parent| agent::main(parent).into());
     }
     let arguments = Arguments::parse();
+    log::start(arguments.log);
     if arguments.list {
         list();
         return ExitCode::SUCCESS;

@@ -17,6 +17,7 @@ use lw4o6_examples::generate::{Flows, Plan, Traffic, generate};
 use lw4o6_examples::migrate::{Unsupported, migrate};
 use lw4o6_examples::progress::Progress;
 use lw4o6_examples::replay::{Replay, replay};
+use lw4o6_examples::run::run;
 use lw4o6_examples::{log, output};
 use serde::Serialize;
 
@@ -40,6 +41,11 @@ enum Command {
     /// Everything that would keep `run` from starting is an error here: unknown keys, values out of
     /// range, bindings that contradict each other, more softwires than softwire-num-max.
     Check(CheckArguments),
+    /// Moves packets between the interfaces that the configuration names, until SIGINT or SIGTERM.
+    ///
+    /// Needs CAP_NET_RAW over their network namespace. Prints what it counted at the end. The kernel
+    /// must have none of the addresses that the configuration names: it would answer for them too.
+    Run(RunArguments),
     /// Sends captured Ethernet frames through the whole engine, without privileges.
     ///
     /// The clock is that of the captures. It starts at the first time stamp, or at 0 without input;
@@ -63,6 +69,15 @@ struct CheckArguments {
     #[arg(long, value_name = "CONFIG2")]
     diff: Option<PathBuf>,
     /// Prints JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct RunArguments {
+    /// The configuration, TOML.
+    config: PathBuf,
+    /// Prints the counters as JSON.
     #[arg(long)]
     json: bool,
 }
@@ -145,6 +160,8 @@ fn main() -> ExitCode {
     log::start(arguments.log);
     let done = match &arguments.command {
         Command::Check(arguments) => run_check(arguments),
+        Command::Run(arguments) => run(&arguments.config)
+            .and_then(|report| print(&report, arguments.json, || report.table())),
         Command::Replay(arguments) => run_replay(arguments),
         Command::Generate(arguments) => run_generate(arguments),
         Command::Migrate(arguments) => run_migrate(arguments),

@@ -3,13 +3,12 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
-use lw4o6_wire::Ipv6Prefix;
 use lw4o6_wire::ethernet::MacAddr;
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use super::knobs::{Forwarding, FragmentKnobs, IcmpKnobs, ReassemblyKnobs, TableKnobs};
-use super::text::Text;
+use super::text::{LinkAddress, Text};
 
 /// The whole file.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -97,7 +96,7 @@ pub struct SoftwireSection {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vlan: Option<Spanned<u16>>,
     /// Own IPv6 address and prefix length of the link.
-    pub address: Text<Ipv6Prefix>,
+    pub address: Text<LinkAddress>,
     /// Router: its IPv6 address, found by neighbor discovery, or its Ethernet address.
     pub next_hop: Text<Hop<Ipv6Addr>>,
     /// Which Ethernet destinations are taken.

@@ -3,10 +3,14 @@
 //! Requests and answers are one line of JSON each, on standard input and output.
 
 use std::io::{self, BufRead, BufReader, Write};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -39,6 +43,13 @@ pub enum Request {
     Knock(Knock),
     /// The path MTU that the kernel has learned.
     PathMtu(std::net::Ipv4Addr),
+    /// Becomes `lwaftr run`, until SIGTERM.
+    Lwaftr {
+        /// The configuration; `SOFTWIRES` in it stands for the path of the softwire file.
+        config: String,
+        /// The softwire file.
+        softwires: String,
+    },
 }
 
 /// An agent, seen from the lab. Dropping it ends it.
@@ -129,6 +140,31 @@ impl Agent {
         let answer = answer.map_err(|error| format!("{name}: {error}"))?;
         serde_json::from_value(answer).map_err(|error| format!("agent {name}: {error}"))
     }
+
+    /// What the agent has said is wrong although nobody waits for an answer.
+    #[must_use]
+    pub fn complaint(&self) -> Option<String> {
+        let line = self.answers.try_recv().ok()?;
+        let answer: Result<Value, String> = serde_json::from_str(&line).ok()?;
+        answer.err().map(|error| format!("{}: {error}", self.name))
+    }
+
+    /// Asks the agent to stop by SIGTERM, and returns its last answer and exit code.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be signaled or has nothing to say.
+    pub fn terminate<T: DeserializeOwned>(&mut self) -> Result<(T, Option<i32>), String> {
+        let wrong = |error: String| format!("agent {}: {error}", self.name);
+        let id = i32::try_from(self.id()).map_err(|error| wrong(error.to_string()))?;
+        kill(Pid::from_raw(id), Signal::SIGTERM).map_err(|error| wrong(error.to_string()))?;
+        let last = self.answer()?;
+        let status = self
+            .child
+            .wait()
+            .map_err(|error| format!("agent {}: {error}", self.name))?;
+        Ok((last, status.code()))
+    }
 }
 
 impl Drop for Agent {
@@ -147,6 +183,9 @@ pub fn main(parent: i32) -> u8 {
     }
     for line in io::stdin().lock().lines().map_while(Result::ok) {
         let request = match serde_json::from_str(&line) {
+            Ok(Request::Lwaftr { config, softwires }) => {
+                return u8::from(!say(lwaftr(&config, &softwires)));
+            }
             Ok(request) => serve(&request),
             Err(error) => Err(format!("request `{line}`: {error}")),
         };
@@ -165,7 +204,28 @@ fn serve(request: &Request) -> Result<Value, String> {
         Request::Exchange(exchange) => value(traffic::exchange(exchange)),
         Request::Knock(knock) => value(traffic::knock(knock)),
         Request::PathMtu(to) => value(host::path_mtu(*to)),
+        Request::Lwaftr { .. } => Err("lwaftr runs in the foreground".to_owned()),
     }
+}
+
+/// Runs `lwaftr run` on files that exist in memory only; returns its report.
+fn lwaftr(config: &str, softwires: &str) -> Result<Value, String> {
+    let softwires = memory_file("softwires", softwires)?;
+    let config = config.replace("SOFTWIRES", &softwires.1.to_string_lossy());
+    let config = memory_file("config", &config)?;
+    let report = crate::run::run(&config.1).map_err(|failure| failure.to_string());
+    value(report)
+}
+
+/// A file without a name; it lasts as long as it is open.
+fn memory_file(name: &str, text: &str) -> Result<(std::fs::File, PathBuf), String> {
+    use std::os::fd::AsRawFd;
+    let fd = memfd_create(name, MFdFlags::MFD_CLOEXEC).map_err(|error| error.to_string())?;
+    let mut file = std::fs::File::from(fd);
+    file.write_all(text.as_bytes())
+        .map_err(|error| error.to_string())?;
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    Ok((file, path.into()))
 }
 
 fn value(result: Result<impl Serialize, String>) -> Result<Value, String> {

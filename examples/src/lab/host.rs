@@ -27,7 +27,9 @@ pub struct Interface {
     /// Addresses with prefix lengths.
     pub addresses: Vec<(IpAddr, u8)>,
     /// Destinations with prefix lengths, and routers.
-    pub routes: Vec<(IpAddr, u8, Option<IpAddr>)>,
+    pub routes: Vec<(IpAddr, u8, IpAddr)>,
+    /// Largest packet in bytes on all these routes, where that is less than the interface's.
+    pub route_mtu: Option<u32>,
     /// Neighbors that need not be asked for.
     pub neighbors: Vec<(IpAddr, [u8; 6])>,
 }
@@ -85,8 +87,9 @@ fn set_up_interface(netlink: &mut Netlink, interface: &Interface) -> Result<(), 
             .add_route(&Route {
                 to,
                 len,
-                via,
+                via: Some(via),
                 index: link.index,
+                mtu: interface.route_mtu,
             })
             .map_err(wrong(format!("route {to}/{len} on {name}")))?;
     }

@@ -4,10 +4,10 @@ use std::io::IsTerminal;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde::{Serialize, Serializer};
+use serde_json::Value;
 
-use super::basic;
+use super::{aftr, basic};
 use crate::stopwatch::Stopwatch;
 
 /// A scenario of the lab.
@@ -21,11 +21,18 @@ pub struct Scenario {
 }
 
 /// All scenarios, in the order in which `all` runs them.
-pub const SCENARIOS: &[Scenario] = &[Scenario {
-    name: "basic",
-    about: "the lab alone: kernel hosts over a tunnel between two endpoints of the lab",
-    run: basic::run,
-}];
+pub const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "basic",
+        about: "the lab alone: kernel hosts over a tunnel between two endpoints of the lab",
+        run: basic::run,
+    },
+    Scenario {
+        name: "aftr",
+        about: "lwaftr run between kernel hosts: ping, traceroute, TCP, 8 kB UDP, path MTU",
+        run: aftr::run,
+    },
+];
 
 impl Scenario {
     /// Finds a scenario.
@@ -73,7 +80,8 @@ pub struct Outcome {
     /// How long it took, one decimal.
     pub seconds: f64,
     /// What was seen.
-    pub facts: Map<String, Value>,
+    #[serde(serialize_with = "nested")]
+    pub facts: Vec<Fact>,
     /// What was not as it should be.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -101,13 +109,7 @@ impl Outcome {
             (Some(false), _) => format!("{name}: FAILED after {:.1} s", self.seconds),
             (None, why) => format!("{name}: skipped: {}", why.as_deref().unwrap_or_default()),
         };
-        let mut table = comfy_table::Table::new();
-        table.load_preset(comfy_table::presets::NOTHING);
-        rows(&mut table, "", &self.facts);
-        let mut text = head + "\n";
-        if !self.facts.is_empty() {
-            text += &format!("{table}\n");
-        }
+        let mut text = head + "\n" + &table(&self.facts);
         if let Some(error) = &self.error {
             text += &format!("  wrong: {error}\n");
         }
@@ -115,10 +117,21 @@ impl Outcome {
     }
 }
 
+/// Something that a scenario saw.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fact {
+    /// Whom it is about; none where it is about all.
+    pub group: Option<&'static str>,
+    /// What it is.
+    pub name: String,
+    /// What was seen.
+    pub value: Value,
+}
+
 /// What a scenario finds while it runs, and how far it is.
 #[derive(Debug)]
 pub struct Facts {
-    values: Map<String, Value>,
+    values: Vec<Fact>,
     failures: Vec<String>,
     /// Group that facts belong to at the moment.
     group: Option<&'static str>,
@@ -137,7 +150,7 @@ impl Facts {
         progress.set_prefix(scenario);
         progress.enable_steady_tick(Duration::from_millis(200));
         Self {
-            values: Map::new(),
+            values: Vec::new(),
             failures: Vec::new(),
             group: None,
             progress,
@@ -161,15 +174,11 @@ impl Facts {
     /// Notes a fact.
     pub fn note(&mut self, name: &str, value: impl Serialize) {
         let value = serde_json::to_value(value).unwrap_or(Value::Null);
-        match self.group {
-            None => self.values.insert(name.to_owned(), value),
-            Some(group) => {
-                let group = self.values.entry(group).or_insert_with(|| json!({}));
-                group
-                    .as_object_mut()
-                    .and_then(|group| group.insert(name.to_owned(), value))
-            }
-        };
+        self.values.push(Fact {
+            group: self.group,
+            name: name.to_owned(),
+            value,
+        });
     }
 
     /// Notes a fact that has to be as expected. Where it is not, the scenario goes on, and fails at
@@ -197,19 +206,45 @@ impl Drop for Facts {
     }
 }
 
-fn rows(table: &mut comfy_table::Table, prefix: &str, facts: &Map<String, Value>) {
-    for (name, value) in facts {
-        let name = if prefix.is_empty() {
-            name.clone()
-        } else {
-            format!("{prefix} {name}")
-        };
-        if let Value::Object(group) = value {
-            rows(table, &name, group);
-        } else {
-            table.add_row([format!("  {name}"), words(value)]);
+/// One row for each fact, one column for each group; facts about all below.
+fn table(facts: &[Fact]) -> String {
+    let mut groups: Vec<&str> = Vec::new();
+    let mut names: Vec<&str> = Vec::new();
+    for fact in facts {
+        let Some(group) = fact.group else { continue };
+        if !groups.contains(&group) {
+            groups.push(group);
+        }
+        if !names.contains(&fact.name.as_str()) {
+            names.push(&fact.name);
         }
     }
+    let mut table = comfy_table::Table::new();
+    table.load_preset(comfy_table::presets::NOTHING);
+    if !groups.is_empty() {
+        table.set_header(std::iter::once("").chain(groups.iter().copied()));
+    }
+    for name in names {
+        let of = |group: &&str| {
+            let mut facts = facts.iter();
+            let fact = facts.find(|fact| fact.group == Some(*group) && fact.name == name);
+            fact.map_or_else(String::new, |fact| words(&fact.value))
+        };
+        table.add_row(std::iter::once(title(name)).chain(groups.iter().map(of)));
+    }
+    for fact in facts.iter().filter(|fact| fact.group.is_none()) {
+        table.add_row([title(&fact.name), words(&fact.value)]);
+    }
+    let lines = table.lines().map(|line| line.trim_end().to_owned() + "\n");
+    if facts.is_empty() {
+        String::new()
+    } else {
+        lines.collect()
+    }
+}
+
+fn title(name: &str) -> String {
+    format!(" {}", name.replace('-', " "))
 }
 
 fn words(value: &Value) -> String {
@@ -217,7 +252,47 @@ fn words(value: &Value) -> String {
         Value::String(text) => text.clone(),
         Value::Array(items) => items.iter().map(words).collect::<Vec<_>>().join(", "),
         Value::Null => "-".to_owned(),
-        Value::Bool(_) | Value::Number(_) | Value::Object(_) => value.to_string(),
+        Value::Bool(yes) => if *yes { "yes" } else { "no" }.to_owned(),
+        Value::Object(facts) => {
+            let facts = facts
+                .iter()
+                .map(|(name, value)| format!("{} {name}", words(value)));
+            facts.collect::<Vec<_>>().join(", ")
+        }
+        Value::Number(_) => value.to_string(),
+    }
+}
+
+/// The facts as one object, those of a group in one of their own, in the order they were seen.
+fn nested<S: Serializer>(facts: &[Fact], serializer: S) -> Result<S::Ok, S::Error> {
+    let mut groups: Vec<(&str, Facets<'_>)> = Vec::new();
+    for fact in facts {
+        let Some(group) = fact.group else {
+            groups.push((&fact.name, Facets::One(&fact.value)));
+            continue;
+        };
+        let known = groups.iter_mut().find(|(name, _)| *name == group);
+        if let Some((_, Facets::Group(of_group))) = known {
+            of_group.push((&fact.name, &fact.value));
+        } else {
+            groups.push((group, Facets::Group(vec![(&fact.name, &fact.value)])));
+        }
+    }
+    serializer.collect_map(groups)
+}
+
+/// A fact about all, or those of a group.
+enum Facets<'a> {
+    One(&'a Value),
+    Group(Vec<(&'a str, &'a Value)>),
+}
+
+impl Serialize for Facets<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::One(value) => value.serialize(serializer),
+            Self::Group(facts) => serializer.collect_map(facts.iter().copied()),
+        }
     }
 }
 
@@ -227,6 +302,8 @@ fn seconds(time: Duration) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn outcome(run: fn(&mut Facts) -> Result<(), String>) -> Outcome {
@@ -254,7 +331,7 @@ mod tests {
         );
         assert_eq!(
             outcome.table(),
-            "test: passed in 3.1 s\n   full hops  a, b \n   rate       1.5  \n"
+            "test: passed in 3.1 s\n        full\n  hops  a, b\n  rate  1.5\n"
         );
     }
 

@@ -25,6 +25,9 @@ const PINGS: u16 = 10;
 /// Port of the servers on the Internet.
 const INTERNET_PORT: u16 = 7000;
 
+/// Source of the lwAFTR's messages to a subscriber (RFC 6333 §5.7).
+const AFTR_IN_TUNNEL: Ipv4Addr = Ipv4Addr::new(192, 0, 0, 1);
+
 /// Attempts to reach the other side at first: next hops have to be resolved.
 const ATTEMPTS: u16 = 20;
 
@@ -209,19 +212,24 @@ fn round_trips(
     facts: &mut Facts,
 ) -> Result<(), String> {
     let subscriber = home.subscriber;
-    // One hop: the lwAFTR. The tunnel is none.
-    let (ttl, hop) = match expected {
-        Expected::Bridge => (64, None),
-        Expected::Aftr => (63, Some(AFTR_IPV4.to_string())),
+    // The lwAFTR is one hop, seen by its address on the side that asks; the tunnel is none.
+    let (ttl, hops) = match expected {
+        Expected::Bridge => (64, [None; 2]),
+        Expected::Aftr => (63, [Some(AFTR_IN_TUNNEL), Some(AFTR_IPV4)]),
     };
-    for (mut pair, name) in [(up(home), "up"), (down(internet, &subscriber), "down")] {
+    let pairs = [(up(home), "up"), (down(internet, &subscriber), "down")];
+    for ((mut pair, name), hop) in pairs.into_iter().zip(hops) {
         facts.step("ping");
         let (median, lost, seen) = pair.ping()?;
         facts.note(&format!("ping-{name}-median-ms"), median);
         facts.expect(&format!("ping-{name}-lost"), lost, &0);
         facts.expect(&format!("ping-{name}-reply-ttl"), seen, &Some(ttl));
         facts.step("traceroute");
-        let hops = hop.iter().cloned().chain([pair.to.to_string()]).collect();
+        let hops = hop
+            .into_iter()
+            .chain([pair.to])
+            .map(|hop| hop.to_string())
+            .collect();
         facts.expect(&format!("traceroute-{name}"), pair.trace()?, &hops);
     }
     Ok(())

@@ -28,11 +28,15 @@ pub const AFTR: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xaaaa, 0, 0, 0, 0, 1);
 pub const AFTR_IPV6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 1);
 /// The access router's address towards the lwAFTR.
 pub const ROUTER: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 2);
-/// Largest packet on every wire but those of the subscribers' homes.
+/// Largest packet on every wire.
 pub const MTU: u16 = 1500;
 
+/// The access router's link-local address; its own choice would have to pass duplicate address
+/// detection first.
+const LINK_LOCAL: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 2);
+
 /// What a host behind a softwire takes for its router (RFC 6333 §5.7).
-const B4_IPV4: Ipv4Addr = Ipv4Addr::new(192, 0, 0, 1);
+const B4_IPV4: Ipv4Addr = Ipv4Addr::new(192, 0, 0, 2);
 
 /// A subscriber.
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +49,7 @@ pub struct Subscriber {
     pub ipv4: Ipv4Addr,
     /// Its ports.
     pub ports: PortParams,
-    /// Largest packet at home. Over 1460, the outer packets of what it sends are fragmented.
+    /// Largest packet that the host sends. Over 1460, the outer packets around it are fragmented.
     pub home_mtu: u16,
 }
 
@@ -142,8 +146,9 @@ impl Topology {
     fn set_up_middle(&mut self) -> Result<(), String> {
         let internet = Interface {
             name: "up0".to_owned(),
+            quiet: true,
             addresses: vec![(INTERNET.into(), 24)],
-            routes: vec![(Ipv4Addr::UNSPECIFIED.into(), 0, Some(AFTR_IPV4.into()))],
+            routes: vec![(Ipv4Addr::UNSPECIFIED.into(), 0, AFTR_IPV4.into())],
             ..Interface::default()
         };
         ask(&mut self.internet, vec![internet], Vec::new())?;
@@ -155,8 +160,9 @@ impl Topology {
         let access = Interface {
             name: "up0".to_owned(),
             quiet: true,
-            addresses: vec![(ROUTER.into(), 64)],
-            routes: vec![(AFTR.into(), 128, Some(AFTR_IPV6.into()))],
+            // Solicitations for a packet that is forwarded come from the link-local address.
+            addresses: vec![(ROUTER.into(), 64), (LINK_LOCAL.into(), 64)],
+            routes: vec![(AFTR.into(), 128, AFTR_IPV6.into())],
             ..Interface::default()
         };
         let router = [("ipv6/conf/all/forwarding", "1")];
@@ -178,7 +184,7 @@ impl Topology {
             &mut self.netlink,
             (&b4, "lan", lan),
             (&host, "lan", home),
-            subscriber.home_mtu,
+            MTU,
         )?;
         let towards_b4 = Interface {
             name: access_name,
@@ -193,7 +199,8 @@ impl Topology {
             name: "lan".to_owned(),
             quiet: true,
             addresses: vec![(subscriber.ipv4.into(), 32)],
-            routes: vec![(Ipv4Addr::UNSPECIFIED.into(), 0, Some(B4_IPV4.into()))],
+            routes: vec![(Ipv4Addr::UNSPECIFIED.into(), 0, B4_IPV4.into())],
+            route_mtu: Some(subscriber.home_mtu.into()),
             neighbors: vec![(B4_IPV4.into(), lan.0)],
         };
         ask(&mut host, vec![at_home], local_ports(&subscriber))?;

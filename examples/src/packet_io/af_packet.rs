@@ -64,13 +64,13 @@ impl AfPacket {
             Some(libc::ENODEV | libc::EINVAL | libc::ERANGE) => OpenError::Missing(name.to_owned()),
             _ => other(error),
         })?;
-        let own = link
-            .mac
-            .ok_or_else(|| OpenError::NotEthernet(name.to_owned()))?;
         let fd = sys::socket().map_err(|error| match error.raw_os_error() {
             Some(libc::EPERM | libc::EACCES) => OpenError::Privilege(name.to_owned()),
             _ => other(error),
         })?;
+        let own = link
+            .mac
+            .ok_or_else(|| OpenError::NotEthernet(name.to_owned()))?;
         if !link.up {
             return Err(OpenError::Down(name.to_owned()));
         }
@@ -216,3 +216,6 @@ fn wait_for_room(fd: BorrowedFd<'_>) {
     // Sending again tells whether it helped.
     let _ = poll(&mut fds, PollTimeout::from(SEND_WAIT));
 }
+
+#[cfg(test)]
+mod tests;

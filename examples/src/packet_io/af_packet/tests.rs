@@ -1,0 +1,192 @@
+//! On pairs of virtual interfaces, in a network namespace of the test's own.
+
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::time::Duration;
+
+use lw4o6_wire::checksum::pseudo_v4;
+use lw4o6_wire::{EtherType, IpProtocol, Ipv4Packet, ethernet};
+use nix::sched::{CloneFlags, unshare};
+use nix::unistd::gettid;
+
+use super::*;
+use crate::netlink::VethEnd;
+use crate::stopwatch::{Stopwatch, wait};
+
+const MACS: [MacAddr; 2] = [MacAddr([2, 0, 0, 0, 0, 1]), MacAddr([2, 0, 0, 0, 0, 2])];
+
+/// Runs `test` in a namespace with the interfaces `a` and `b`, joined by a wire. Only root may have
+/// a namespace in a process with threads; others skip the test (the lab's scenarios run for all).
+fn on_a_wire(name: &str, up: bool, test: fn(&mut Netlink)) {
+    let thread = std::thread::spawn(move || {
+        unshare(CloneFlags::CLONE_NEWNET).map_err(|error| error.to_string())?;
+        let mut netlink = Netlink::open().unwrap();
+        let end = |name: &str, mac| VethEnd {
+            name: name.to_owned(),
+            namespace_of: gettid().as_raw().try_into().unwrap(),
+            mac,
+        };
+        let [a, b] = [end("a", MACS[0]), end("b", MACS[1])];
+        netlink.create_veth([&a, &b], 1500).unwrap();
+        for name in ["a", "b"] {
+            let link = netlink.link(name).unwrap();
+            if up {
+                netlink.set_up(link.index, true).unwrap();
+            }
+        }
+        test(&mut netlink);
+        Ok::<(), String>(())
+    });
+    match thread.join() {
+        Ok(Ok(())) => {}
+        Ok(Err(why)) => {
+            assert!(
+                std::env::var_os("CI").is_none(),
+                "{name} was skipped: {why}"
+            );
+            eprintln!("{name} skipped: network namespace: {why}");
+        }
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
+}
+
+/// Receives until `count` frames are there, or a second has passed.
+fn receive(io: &mut AfPacket, count: usize) -> Vec<Vec<u8>> {
+    let mut batch = FrameBatch::new(io.longest());
+    let mut frames = Vec::new();
+    let watch = Stopwatch::start();
+    while frames.len() < count && watch.elapsed() < Duration::from_secs(1) {
+        if io.receive(&mut batch).unwrap() == 0 {
+            wait(Duration::from_millis(1));
+        }
+        frames.extend(batch.frames().iter().map(|frame| frame.packet().to_vec()));
+    }
+    frames
+}
+
+fn queue(frames: &[Vec<u8>]) -> FrameQueue {
+    let mut queue = FrameQueue::default();
+    frames.iter().for_each(|frame| queue.push(frame));
+    queue
+}
+
+/// A frame from `a` to `b` of `len` bytes, with content that depends on `number`.
+fn frame(number: u8, len: usize) -> Vec<u8> {
+    let mut frame = [MACS[1].0, MACS[0].0].concat();
+    frame.extend([0x88, 0xb5]); // for experiments
+    frame.resize(len, number);
+    frame
+}
+
+#[test]
+fn frames_arrive_in_order_and_our_own_do_not_come_back() {
+    on_a_wire("frames in order", true, |_| {
+        let mut a = AfPacket::open("a", None).unwrap();
+        let mut b = AfPacket::open("b", None).unwrap();
+        assert_eq!((a.mac(), b.mac()), (MACS[0], MACS[1]));
+        let sent: Vec<_> = (0..100)
+            .map(|number| frame(number, 60 + 14 * usize::from(number)))
+            .collect();
+        assert_eq!(a.transmit(&queue(&sent)).unwrap(), 100);
+        assert_eq!(receive(&mut b, 100), sent);
+        assert!(receive(&mut a, 1).is_empty());
+        assert_eq!(
+            (a.counters().transmitted, b.counters().received),
+            (100, 100)
+        );
+        assert_eq!(b.counters().kernel_drops, 0);
+    });
+}
+
+#[test]
+fn a_frame_that_the_interface_refuses_is_counted_and_the_others_are_sent() {
+    on_a_wire("refused frame", true, |_| {
+        let mut a = AfPacket::open("a", None).unwrap();
+        let mut b = AfPacket::open("b", None).unwrap();
+        let frames = [frame(1, 60), frame(2, 1519), frame(3, 60)];
+        assert_eq!(a.transmit(&queue(&frames)).unwrap(), 2);
+        assert_eq!(a.counters().not_sent, 1);
+        assert_eq!(receive(&mut b, 2), [frame(1, 60), frame(3, 60)]);
+    });
+}
+
+#[test]
+fn a_tag_that_the_kernel_took_off_is_put_back() {
+    on_a_wire("VLAN tag", true, |_| {
+        let mut a = AfPacket::open("a", None).unwrap();
+        let mut b = AfPacket::open("b", None).unwrap();
+        let mut tagged = frame(7, 100);
+        tagged.splice(12..12, [0x81, 0, 0x60, 0x2a]);
+        a.transmit(&queue(&[frame(6, 100), tagged.clone(), frame(8, 100)]))
+            .unwrap();
+        assert_eq!(receive(&mut b, 3), [frame(6, 100), tagged, frame(8, 100)]);
+        assert_eq!(b.counters().tags_restored, 1);
+    });
+}
+
+#[test]
+fn a_checksum_that_a_local_sender_left_open_is_completed() {
+    on_a_wire("partial checksum", true, |netlink| {
+        let mut b = AfPacket::open("b", None).unwrap();
+        let index = netlink.link("a").unwrap().index;
+        let (own, peer) = (Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(192, 0, 2, 2));
+        netlink.add_address(index, IpAddr::V4(own), 24).unwrap();
+        netlink
+            .add_neighbor(index, IpAddr::V4(peer), MACS[1])
+            .unwrap();
+        let socket = UdpSocket::bind((own, 0)).unwrap();
+        socket
+            .send_to(b"an odd number of bytes!", (peer, 9))
+            .unwrap();
+        let frames = receive(&mut b, 1);
+        let frame = ethernet::split(&frames[0]).unwrap();
+        assert_eq!(frame.ethertype, EtherType::IPV4);
+        let packet = Ipv4Packet::split(frame.payload).unwrap();
+        let len = packet.payload.len().try_into().unwrap();
+        let mut sum = pseudo_v4(own, peer, IpProtocol::UDP, len);
+        sum.add(packet.payload);
+        assert_eq!(sum.finish(), 0);
+        assert_eq!(b.counters().checksums_completed, 1);
+    });
+}
+
+#[test]
+fn an_interface_that_cannot_be_used_is_refused_with_the_reason() {
+    on_a_wire("unusable interfaces", false, |_| {
+        let error = |name| AfPacket::open(name, None).unwrap_err().to_string();
+        assert_eq!(
+            error("c"),
+            "there is no interface `c` in this network namespace"
+        );
+        assert_eq!(error("lo"), "interface `lo` is not an Ethernet interface");
+        assert_eq!(
+            error("a"),
+            "interface `a` is down; take it up first: ip link set a up"
+        );
+        let long = "a-name-of-sixteen";
+        assert_eq!(
+            error(long),
+            format!("there is no interface `{long}` in this network namespace")
+        );
+    });
+}
+
+#[test]
+fn an_interface_that_goes_down_and_comes_back_goes_on() {
+    on_a_wire("link flap", true, |netlink| {
+        let mut a = AfPacket::open("a", None).unwrap();
+        let mut b = AfPacket::open("b", None).unwrap();
+        let index = netlink.link("b").unwrap().index;
+        netlink.set_down(index).unwrap();
+        assert!(receive(&mut b, 1).is_empty());
+        a.transmit(&queue(&[frame(1, 60)])).unwrap();
+        netlink.set_flag_up(index).unwrap();
+        // The kernel takes up to a second to see the wire again.
+        let watch = Stopwatch::start();
+        let mut got = Vec::new();
+        while got.is_empty() && watch.elapsed() < Duration::from_secs(10) {
+            a.transmit(&queue(&[frame(2, 60)])).unwrap();
+            got = receive(&mut b, 1);
+        }
+        assert_eq!(got.first(), Some(&frame(2, 60)));
+    });
+}

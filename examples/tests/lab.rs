@@ -1,0 +1,131 @@
+//! The lab as its users run it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a panic is a failed test, and tests wait"
+)]
+
+use std::process::{Command, Output};
+
+fn lab(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_lw4o6-lab"))
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+/// Outcomes of a run, or the reason why it was skipped.
+fn outcomes(output: &Output) -> Result<Vec<serde_json::Value>, String> {
+    let text = String::from_utf8_lossy(&output.stdout);
+    let outcomes = text.lines().map(|line| serde_json::from_str(line).unwrap());
+    let outcomes: Vec<serde_json::Value> = outcomes.collect();
+    match outcomes
+        .iter()
+        .find_map(|outcome| outcome["skipped"].as_str())
+    {
+        Some(why) => Err(why.to_owned()),
+        None => Ok(outcomes),
+    }
+}
+
+#[test]
+fn scenario_aftr_passes_twice_in_a_row() {
+    for _ in 0..2 {
+        let output = lab(&["aftr", "--json"]);
+        let outcomes = match outcomes(&output) {
+            Ok(outcomes) => outcomes,
+            Err(why) => {
+                assert!(
+                    std::env::var_os("CI").is_none(),
+                    "lab aftr was skipped: {why}"
+                );
+                eprintln!("lab aftr skipped: {why}");
+                return;
+            }
+        };
+        let [outcome] = outcomes.as_slice() else {
+            panic!("{outcomes:?}")
+        };
+        assert_eq!(outcome["pass"], true, "{outcome:#}");
+        assert_eq!(output.status.code(), Some(0));
+        let facts = &outcome["facts"];
+        for subscriber in ["full", "shared"] {
+            let facts = &facts[subscriber];
+            assert_eq!(facts["tcp-down-bytes"], 20_000_000);
+            assert_eq!(facts["udp-8k-up-intact"], 10);
+            assert_eq!(facts["udp-8k-down-intact"], 10);
+            assert_eq!(facts["path-mtu-learned"], 1460);
+        }
+        assert_eq!(
+            facts["shared"]["unbound-port-draws"],
+            "3/1 from 198.51.100.1"
+        );
+    }
+}
+
+#[test]
+fn nothing_of_the_lab_is_left_behind() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_lw4o6-lab"))
+        .args(["basic", "--json"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lab = child.id();
+    let until = std::time::SystemTime::now() + std::time::Duration::from_secs(10);
+    let mut agents = Vec::new();
+    while agents.len() < 3 && std::time::SystemTime::now() < until {
+        agents = agents_of(lab);
+        if child.try_wait().unwrap().is_some() {
+            break;
+        }
+    }
+    // As hard as a crash.
+    let _ = child.kill();
+    child.wait().unwrap();
+    while agents.iter().any(|&id| is_agent_of(id, lab)) {
+        assert!(
+            std::time::SystemTime::now() < until,
+            "agents outlive the lab"
+        );
+        std::thread::yield_now();
+    }
+}
+
+fn agents_of(lab: u32) -> Vec<u32> {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let ids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    ids.filter(|&id| is_agent_of(id, lab)).collect()
+}
+
+fn is_agent_of(id: u32, lab: u32) -> bool {
+    // A process that has ended and is not yet waited for has an empty command line.
+    let words = std::fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
+    let words: Vec<_> = words.split(|&byte| byte == 0).collect();
+    words.get(1..3) == Some(&[b"agent".as_slice(), lab.to_string().as_bytes()])
+}
+
+#[test]
+fn scenarios_are_listed_by_name() {
+    let output = lab(&["--list"]);
+    assert_eq!(output.status.code(), Some(0));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let names: Vec<_> = text
+        .lines()
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    assert_eq!(names, ["basic", "aftr"]);
+}
+
+#[test]
+fn an_unknown_scenario_is_bad_usage() {
+    let output = lab(&["nonesuch"]);
+    assert_eq!(output.status.code(), Some(2));
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(
+        text,
+        "error: no scenario is named `nonesuch`; --list names them\n"
+    );
+    assert_eq!(lab(&[]).status.code(), Some(2));
+}
