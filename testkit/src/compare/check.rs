@@ -100,14 +100,15 @@ impl Labels {
             return Ok(()); // the label is that of the packet before it was cut
         }
         let header = usize::from(inner[0] & 15) * 4;
-        let ported = matches!(inner[9], 6 | 17 | 33 | 132 | 136) && !cut;
+        let coarse = cut || model.config().flow_label_addresses;
+        let ported = matches!(inner[9], 6 | 17 | 33 | 132 | 136) && !coarse;
         let ports = inner
             .get(header..header + 4)
             .filter(|_| ported)
             .and_then(|p| p.try_into().ok());
         let flow = (v4(inner, 12), v4(inner, 16), inner[9], ports);
         let label = [frame[1] & 15, frame[2], frame[3]];
-        let known = *self.of.entry((cut, flow)).or_insert(label);
+        let known = *self.of.entry((coarse, flow)).or_insert(label);
         if known == label {
             return Ok(());
         }

@@ -10,7 +10,7 @@ use lw4o6_aftr::config::{
     TunnelService, UnboundDestination, UnboundSource, UnknownProtocol,
 };
 use lw4o6_aftr::{
-    Aftr, AftrConfig, Cause, Destination, DropReason, Kind, Output, Side, Verdict, Worker,
+    Aftr, AftrConfig, Cause, Counter, Destination, DropReason, Kind, Output, Side, Verdict, Worker,
 };
 use lw4o6_binding::table::{AtomicU64, Pool, Slot, TableConfig, TableWriter, arena_words};
 use lw4o6_wire::b4_addr::Ipv6Prefix;
@@ -180,6 +180,49 @@ impl Subject for Engine {
             .expect("a valid configuration");
     }
 
+    fn audit(&self, settled: bool) -> Result<(), String> {
+        use Counter::{
+            Consumed, Discarded, Dropped, Echoed, Forwarded, LateConsumed, LateDropped, LateEchoed,
+            LateForwarded, LateLocal, LateReplied, Local, Merged, Reassembled, ReceivedInternet,
+            ReceivedSoftwire, Released, Replied,
+        };
+        let counters = self.worker.counters();
+        let sum = |all: &[Counter]| -> u64 { all.iter().map(|&c| counters.get(c)).sum() };
+        let mut books = vec![
+            (
+                "every frame has one fate",
+                sum(&[ReceivedSoftwire, ReceivedInternet]),
+                sum(&[Forwarded, Replied, Echoed, Local, Consumed, Dropped]),
+            ),
+            (
+                "every drop has one reason",
+                counters.dropped(),
+                sum(&[Dropped, Replied, LateDropped, LateReplied, Discarded]),
+            ),
+            (
+                "what was put together or let go has one fate",
+                sum(&[Reassembled, Released]),
+                sum(&[
+                    LateForwarded,
+                    LateReplied,
+                    LateEchoed,
+                    LateLocal,
+                    LateConsumed,
+                    LateDropped,
+                ]),
+            ),
+        ];
+        if settled {
+            let kept = sum(&[Consumed, LateConsumed]);
+            let out = sum(&[Merged, Released, Discarded]);
+            books.push(("what was kept is accounted for", kept, out));
+        }
+        match books.into_iter().find(|(_, left, right)| left != right) {
+            None => Ok(()),
+            Some((law, left, right)) => Err(format!("{law}: {left} against {right}")),
+        }
+    }
+
     fn drops(&self) -> BTreeMap<&'static str, u64> {
         let counters = self.worker.counters();
         DropReason::ALL
@@ -258,9 +301,12 @@ fn knobs(model: &ModelConfig) -> AftrConfig {
     );
     config.hop_limit = model.hop_limit;
     config.own_ttl = model.own_ttl;
-    config.flow_label = model
-        .flow_label
-        .map_or(FlowLabel::Hash, FlowLabel::Constant);
+    let hash = either(
+        model.flow_label_addresses,
+        FlowLabel::HashAddresses,
+        FlowLabel::Hash,
+    );
+    config.flow_label = model.flow_label.map_or(hash, FlowLabel::Constant);
     config.encap_limit = model.encap_limit;
     config.hairpin = match model.hairpin {
         ModelHairpin::Local => Hairpin::Local,
@@ -340,6 +386,7 @@ fn policies(model: &ModelConfig, config: &mut AftrConfig) {
 
 fn limits(model: &ModelConfig, config: &mut AftrConfig) {
     let icmp = &mut config.icmp;
+    icmp.incoming_v4_rate = model.incoming_icmpv4_rate.map(|rate| rate as u32);
     icmp.instance_rate = model.instance_rate as u32;
     icmp.instance_burst = model.instance_burst as u32;
     icmp.source_rate = model.source_rate as u32;

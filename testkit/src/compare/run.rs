@@ -24,12 +24,13 @@ pub trait Subject {
     fn configure(&mut self, config: &ModelConfig);
     /// Packets dropped so far, by reason.
     fn drops(&self) -> BTreeMap<&'static str, u64>;
-    /// Checks that only this subject can make: `Err` names what does not hold.
+    /// Checks that only this subject can make: `Err` names what does not hold. `settled` says that
+    /// nothing is kept any more.
     ///
     /// # Errors
     ///
     /// The first rule that is broken.
-    fn audit(&self) -> Result<(), String> {
+    fn audit(&self, _settled: bool) -> Result<(), String> {
         Ok(())
     }
 }
@@ -112,13 +113,19 @@ pub fn play<S: Subject>(
                     Ok(())
                 }
             };
-            if let Err(text) = done.and_then(|()| subject.audit()) {
+            if let Err(text) = done.and_then(|()| subject.audit(false)) {
                 let text = format!("at {now} µs: {}\n{text}", describe(&event));
                 return Err(Mismatch { operation, text });
             }
         }
     }
-    Ok(())
+    // Long enough for every fragment that is still kept.
+    now += 200_000_000;
+    let (wanted, got) = (model.timeout(now), subject.timeout(now));
+    let done = same_outputs(&model, wanted, got);
+    let operation = ops.chunks.len();
+    done.and_then(|()| subject.audit(true))
+        .map_err(|text| Mismatch { operation, text })
 }
 
 fn arrange(event: &Event, model: &mut Model, subject: &mut impl Subject) {

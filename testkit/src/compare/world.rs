@@ -125,6 +125,9 @@ pub fn config(choices: &mut Choices) -> ModelConfig {
     if choices.once_in(4) {
         config.echo_rate = choices.pick(&[0, 1, 3]);
     }
+    if choices.once_in(6) {
+        config.incoming_icmpv4_rate = choices.pick(&[Some(0), Some(1), Some(20)]);
+    }
     if choices.once_in(4) {
         config.reassembly_fragments = 4;
         config.fragments = 4;
@@ -153,7 +156,10 @@ pub fn turn_a_knob(choices: &mut Choices, config: &mut ModelConfig) {
         7 => config.ecn_compatibility ^= true,
         8 => config.hop_limit = choices.pick(&[64, 255, 1]),
         9 => config.own_ttl = choices.pick(&[64, 255]),
-        10 => config.flow_label = choices.pick(&[None, Some(0), Some(0xf_ffff)]),
+        10 => {
+            config.flow_label = choices.pick(&[None, Some(0), Some(0xf_ffff)]);
+            config.flow_label_addresses = choices.once_in(2);
+        }
         11 => config.encap_limit = choices.pick(&[None, Some(4), Some(0)]),
         12 => {
             let all = [

@@ -35,6 +35,8 @@ pub struct ModelConfig {
     pub own_ttl: u8,
     /// `Some` fixes the flow label.
     pub flow_label: Option<u32>,
+    /// Where it is not fixed, it follows from addresses and protocol alone.
+    pub flow_label_addresses: bool,
     /// Tunnel encapsulation limit to send.
     pub encap_limit: Option<u8>,
     /// D-13.
@@ -63,6 +65,8 @@ pub struct ModelConfig {
     pub mss_clamp: ModelClamp,
     /// Incoming `ICMPv4` is processed.
     pub incoming_icmpv4: bool,
+    /// `ICMPv4` messages processed per second.
+    pub incoming_icmpv4_rate: Option<u64>,
     /// `ICMPv4` errors are generated.
     pub generate_v4: bool,
     /// `ICMPv6` errors are generated.
@@ -161,6 +165,7 @@ impl Default for ModelConfig {
             hop_limit: 64,
             own_ttl: 64,
             flow_label: None,
+            flow_label_addresses: false,
             encap_limit: None,
             hairpin: ModelHairpin::Local,
             protocol_unreachable: false,
@@ -175,6 +180,7 @@ impl Default for ModelConfig {
             pmtud: false,
             mss_clamp: ModelClamp::Off,
             incoming_icmpv4: true,
+            incoming_icmpv4_rate: None,
             generate_v4: true,
             generate_v6: true,
             tunnel_errors: true,

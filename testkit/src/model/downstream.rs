@@ -36,9 +36,7 @@ impl Model {
         if spoofed && !self.config.forward_pool_source {
             return Err("pool-source-spoofed".into());
         }
-        if packet.proto == 1 && !self.config.incoming_icmpv4 {
-            return Err("icmpv4-policy".into());
-        }
+        self.admit_icmp(&packet)?;
         let (keys, waiting) = if packet.is_fragment() && usage == Use::Shared {
             let key = FragmentKey {
                 b4: None,

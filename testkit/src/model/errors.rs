@@ -183,6 +183,28 @@ impl Model {
         true
     }
 
+    /// Whether an `ICMPv4` message is looked at. Later fragments belong to one that was.
+    pub(super) fn admit_icmp(&mut self, packet: &V4) -> Result<(), &'static str> {
+        if packet.proto != 1 {
+            return Ok(());
+        }
+        if !self.config.incoming_icmpv4 {
+            return Err("icmpv4-policy");
+        }
+        let Some(rate) = self
+            .config
+            .incoming_icmpv4_rate
+            .filter(|_| packet.offset == 0)
+        else {
+            return Ok(());
+        };
+        if !self.incoming.has(self.now, rate, rate) {
+            return Err("icmpv4-rate");
+        }
+        self.incoming.take(self.now, rate);
+        Ok(())
+    }
+
     /// Takes a token for an echo answer.
     pub(super) fn charge_echo(&mut self) -> bool {
         let rate = self.config.echo_rate;

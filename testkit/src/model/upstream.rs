@@ -144,9 +144,7 @@ impl Model {
             }
             return Err("service-address".into());
         }
-        if inner.proto == 1 && !self.config.incoming_icmpv4 {
-            return Err("icmpv4-policy".into());
-        }
+        self.admit_icmp(&inner)?;
         let usage = self.table.usage(&self.config.pools, inner.src);
         let (keys, waiting) = match self.track_inner(outer, &inner, usage)? {
             Tracked::Held => return Ok(Action::Held),
