@@ -16,6 +16,9 @@ const DOCUMENT: &str = "docs/SEEDED-BUGS.md";
 /// What the comparison says in front of the number of operations.
 const MARK: &str = "parted after ";
 
+/// What it says in front of the lines of the shrunk run.
+const REPEAT: &str = "to repeat it:";
+
 /// One bug.
 struct Bug {
     path: PathBuf,
@@ -32,7 +35,7 @@ pub(crate) fn run() -> Outcome {
     for bug in bugs()? {
         restore(&sources, &copy)?;
         apply(&bug, &copy)?;
-        let found = compare(&copy)?;
+        let found = compare(&copy, Some(&bug.name))?;
         let seen = found.map_or_else(|| "**not found**".to_owned(), |n| n.to_string());
         println!("{}: {seen}", bug.name);
         let _ = writeln!(table, "| {} | {} | {seen} |", bug.name, bug.text);
@@ -41,7 +44,7 @@ pub(crate) fn run() -> Outcome {
         }
     }
     restore(&sources, &copy)?;
-    if let Some(operations) = compare(&copy)? {
+    if let Some(operations) = compare(&copy, None)? {
         return Err(format!(
             "the sources fail without a bug, after {operations} operations"
         ));
@@ -119,8 +122,9 @@ fn apply(bug: &Bug, copy: &Path) -> Outcome {
     }
 }
 
-/// Runs the comparison; how many operations it took to find a difference, if it did.
-fn compare(copy: &Path) -> Result<Option<u64>, String> {
+/// Runs the comparison; how many operations it took to find a difference, if it did. With a `name`
+/// the shrunk run is kept, unless there is one for that bug, so that every `cargo test` repeats it.
+fn compare(copy: &Path, name: Option<&str>) -> Result<Option<u64>, String> {
     let mut test = command("cargo test -q -p testkit --test model_vs_engine -- --exact");
     test.arg("the_engine_does_what_the_model_does")
         .current_dir(copy)
@@ -139,9 +143,29 @@ fn compare(copy: &Path) -> Result<Option<u64>, String> {
         .nth(1)
         .and_then(|rest| rest.split(' ').next());
     match number.and_then(|digits| digits.parse().ok()) {
-        Some(operations) => Ok(Some(operations)),
+        Some(operations) => {
+            if let Some(name) = name {
+                keep(name, &text)?;
+            }
+            Ok(Some(operations))
+        }
         None => Err(format!("the comparison did not run:\n{text}")),
     }
+}
+
+/// Keeps the shrunk run that the comparison printed.
+fn keep(name: &str, text: &str) -> Outcome {
+    let path = root().join(format!("testdata/model/bug-{name}.txt"));
+    let Some(run) = text.split(REPEAT).nth(1).filter(|_| !path.exists()) else {
+        return Ok(());
+    };
+    let lines: Vec<&str> = run
+        .lines()
+        .skip(1)
+        .take_while(|line| !line.is_empty())
+        .collect();
+    let text = format!("# Finds the seeded bug {name}.\n{}\n", lines.join("\n"));
+    fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))
 }
 
 fn write(table: &str) -> Outcome {
