@@ -27,6 +27,8 @@ pub enum Event {
     Packet(ModelSide, Vec<u8>),
     /// Time passes, in microseconds.
     Wait(u64),
+    /// The clock is set back by so many microseconds, which nobody may take notice of.
+    Back(u64),
     /// A binding comes, unless it is there.
     Add(ModelBinding),
     /// A binding goes, if it is there.
@@ -158,6 +160,7 @@ impl Player {
             60 => garbage(c),
             61 => in_tunnel_service(c),
             62 => burst(c),
+            _ if c.once_in(2) => vec![Event::Back(u64::from(c.word()) * 1_000)],
             _ => vec![Event::Wait(u64::from(c.word()))],
         }
     }

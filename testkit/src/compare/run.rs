@@ -90,6 +90,7 @@ pub fn play<S: Subject>(
     let mut labels = Labels::default();
     let mut player = Player::default();
     let mut now = 1_000_000;
+    let mut newest = now;
     for (operation, chunk) in ops.chunks.iter().enumerate() {
         let events = player.events(chunk, model.config());
         for event in events {
@@ -105,8 +106,13 @@ pub fn play<S: Subject>(
                 }
                 Event::Wait(time) => {
                     now += time;
+                    newest = newest.max(now);
                     let (wanted, got) = (model.timeout(now), subject.timeout(now));
                     same_outputs(&model, wanted, got)
+                }
+                Event::Back(time) => {
+                    now = now.saturating_sub(*time);
+                    Ok(())
                 }
                 Event::Add(_) | Event::Remove(_) | Event::Knobs(_) => {
                     arrange(&event, &mut model, &mut subject);
@@ -120,8 +126,8 @@ pub fn play<S: Subject>(
         }
     }
     // Long enough for every fragment that is still kept.
-    now += 200_000_000;
-    let (wanted, got) = (model.timeout(now), subject.timeout(now));
+    let end = newest + 200_000_000;
+    let (wanted, got) = (model.timeout(end), subject.timeout(end));
     let done = same_outputs(&model, wanted, got);
     let operation = ops.chunks.len();
     done.and_then(|()| subject.audit(true))
@@ -142,7 +148,7 @@ fn arrange(event: &Event, model: &mut Model, subject: &mut impl Subject) {
             model.set_knob(|k| k.clone_from(knobs));
             subject.configure(knobs);
         }
-        Event::Packet(..) | Event::Wait(_) | Event::Add(_) | Event::Remove(_) => {}
+        Event::Packet(..) | Event::Wait(_) | Event::Back(_) | Event::Add(_) | Event::Remove(_) => {}
     }
 }
 
@@ -274,6 +280,7 @@ pub fn describe(event: &Event) -> String {
     match event {
         Event::Packet(side, packet) => format!("packet from {side:?}, {}", hex(packet)),
         Event::Wait(time) => format!("wait {time} µs"),
+        Event::Back(time) => format!("set the clock back by {time} µs"),
         Event::Add(binding) => format!("add {binding:?}"),
         Event::Remove(binding) => format!("remove {binding:?}"),
         Event::Knobs(knobs) => format!("knobs {knobs:?}"),
