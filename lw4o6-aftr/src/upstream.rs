@@ -125,7 +125,7 @@ impl Worker {
         }
         match ecn.outcome {
             Some(_) => Ok(()),
-            None => Err(DropReason::EcnCongestion.into()),
+            None => Err(DropReason::EcnCongestion.into()), // in silence
         }
     }
 

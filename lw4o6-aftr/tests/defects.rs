@@ -24,7 +24,7 @@ fn up(inner: &[u8]) -> Vec<u8> {
 
 #[test]
 fn snabb_1_an_error_from_a_b4_is_checked_by_the_quoted_destination_port() {
-    //
+    // R-080 R-082
     let mut bench = Bench::new();
     let quoted = V4::udp(REMOTE, OWN).build();
     let error = V4::icmp_error(OWN_IP, REMOTE_IP, 3, 3, &quoted).build();
@@ -41,7 +41,7 @@ fn snabb_1_an_error_from_a_b4_is_checked_by_the_quoted_destination_port() {
 
 #[test]
 fn snabb_2_an_error_about_an_echo_request_is_looked_up_by_its_identifier() {
-    //
+    //
     let mut bench = Bench::new();
     let request = V4::echo(8, OWN_IP, REMOTE_IP, 5200).build();
     let error = V4::icmp_error("203.0.113.9", OWN_IP, 11, 0, &request).build();

@@ -115,7 +115,7 @@ fn ext_header_option() {
 
 #[test]
 fn routing_header() {
-    //
+    // RFC 8200 §4.4, RFC 5095 §3
     let mut bench = Bench::new();
     for kind in [0, 99] {
         let none_left = outer().behind(43, &[0, kind, 0, 0, 0, 0, 0]).build();
@@ -304,7 +304,7 @@ fn pool_source_spoofed() {
     to_b4(&bench.internet(&packet), AFTR, B4);
 }
 
-/// Told 1/5 by default, in silence by knob. R-077 R-078 R-080
+/// Told 1/5 by default, in silence by knob. R-077 R-078 R-079
 fn unbound(b4: &str, aftr: &str, src: &str, reason: DropReason) {
     let mut bench = Bench::new();
     let packet = tunnel(b4, aftr, &V4::udp(src, REMOTE).build()).build();
@@ -376,7 +376,7 @@ fn service_address() {
 
 #[test]
 fn ecn_congestion() {
-    //
+    // R-170 R-195
     let mut bench = Bench::new();
     let packet = outer().traffic_class(3).build();
     silent(&mut bench, UP, &packet, DropReason::EcnCongestion);

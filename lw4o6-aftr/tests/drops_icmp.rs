@@ -226,7 +226,7 @@ fn icmpv6_not_relayed() {
     // An encapsulation limit that ran out is told (D-11).
     let limited = |limit| about(4, 0, 44, &sent().limit(limit));
     let told = told_v4(&to_internet(&bench.softwire(&limited(0))));
-    assert_eq!(told.kind, (3, 1));
+    assert_eq!(told.kind, (3, 1));
     silent(&mut bench, UP, &limited(1), DropReason::Icmpv6NotRelayed);
     bench.turn(|config| config.icmp.generate_v4 = Switch::Off);
     let error = about(1, 0, 0, &sent());
@@ -235,7 +235,7 @@ fn icmpv6_not_relayed() {
 
 #[test]
 fn icmpv6_quote_foreign() {
-    // R-152 R-186 R-187
+    // R-152 R-186
     let mut bench = Bench::with(|config| config.pmtud = Pmtud::Dynamic);
     let inner = V4::udp(REMOTE, OWN).df().build();
     let quotes = [
@@ -267,7 +267,7 @@ fn icmpv6_quote_short() {
 
 #[test]
 fn icmpv6_quote_unanswerable() {
-    //
+    //
     let mut bench = Bench::new();
     let quoted = V4::udp(OWN, REMOTE).build();
     let error = V4::icmp_error(ROUTER, OWN_IP, 3, 1, &quoted).build();

@@ -28,7 +28,7 @@ fn up(inner: &[u8]) -> Vec<u8> {
 
 #[test]
 fn t1_an_error_outside_the_set_draws_no_icmpv6_source_policy() {
-    // D-9: a B4 that answers a stray packet would be told to provision itself anew.
+    // R-080 D-9: a B4 that answers a stray packet would be told to provision itself anew.
     let mut bench = Bench::new();
     let stray = V4::udp(REMOTE, "192.0.2.18:9").build();
     let error = V4::icmp_error(OWN_IP, REMOTE_IP, 3, 13, &stray).build();
@@ -85,7 +85,7 @@ fn t4_a_relayed_mtu_is_less_the_headers_of_the_quoted_packet() {
 
 #[test]
 fn t5_errors_come_from_the_aftr_address_that_was_hit() {
-    // R-161 R-167 D-2
+    // R-167 D-2
     let mut bench = Bench::with(|config| {
         config.aftr_addresses.push(addr6("2001:db8:ffff::3"));
         config.own_ipv6.push(addr6("2001:db8:1::1"));
@@ -135,7 +135,7 @@ fn t6_icmp_to_a_pool_address_goes_into_its_tunnel() {
         let out = bench.softwire(&V6::icmp(ROUTER6, AFTR, 1, 0, 0, &sent).build());
         check(&out.verdict, &out.packet, (3, 1));
     }
-    // 3/1 about a packet to a B4 that does not exist.
+    // 3/1 about a packet to a B4 that does not exist.
     let mut bench = Bench::new();
     let out = bench.softwire(&up(&V4::udp(OWN, "192.0.2.21:7000").build()));
     let told = answer_v4(&out, UP, DropReason::NoBinding);
@@ -144,7 +144,7 @@ fn t6_icmp_to_a_pool_address_goes_into_its_tunnel() {
 
 #[test]
 fn t7_the_quoted_port_is_taken_from_the_right_end() {
-    // R-082 R-099 R-100
+    // R-082 R-099 R-105
     let mut bench = Bench::new();
     let down = V4::udp(OWN, "198.51.100.1:9300").build();
     let down = V4::icmp_error("203.0.113.9", OWN_IP, 3, 1, &down).build();
@@ -177,7 +177,7 @@ fn t8_icmp_without_binding_is_dropped_in_silence() {
 
 #[test]
 fn t9_every_port_belongs_to_the_set_that_the_offset_says() {
-    // a = 6 is 63 ranges, not 2^6 reserved ports; PSID 0 is a set like any other.
+    // R-015 R-016: a = 6 is 63 ranges, not 2^6 reserved ports; PSID 0 is a set like any other.
     let b4 = |psid: u16| format!("2001:db8:9::{psid:x}");
     let names: Vec<String> = (0..4).map(b4).collect();
     let bindings: Vec<Entry<'_>> = (0..4)
@@ -210,7 +210,7 @@ fn t9_every_port_belongs_to_the_set_that_the_offset_says() {
 
 #[test]
 fn t10_the_ipv6_source_of_a_full_address_is_checked_fragments_too() {
-    //
+    // R-081 R-088
     let mut bench = Bench::new();
     let inner = V4::udp("192.0.2.20:9", REMOTE).payload(&[0; 64]);
     let mut packets = inner.fragments(32);
@@ -230,7 +230,7 @@ fn t10_the_ipv6_source_of_a_full_address_is_checked_fragments_too() {
 
 #[test]
 fn t11_ports_are_found_behind_ipv4_options() {
-    //
+    // R-095 R-100
     let mut bench = Bench::new();
     for words in 1..=10 {
         let options = vec![1; 4 * words];
@@ -289,7 +289,7 @@ fn t13_the_ttl_goes_down_once_on_every_way_and_is_not_copied_into_answers() {
 
 #[test]
 fn t14_bytes_behind_the_packet_are_no_payload_and_no_part_of_the_mtu() {
-    //
+    //
     let mut bench = Bench::new();
     let down = V4::udp(REMOTE, OWN).build();
     let padded = [down.clone(), vec![0xee; 18]].concat();
@@ -309,7 +309,7 @@ fn t14_bytes_behind_the_packet_are_no_payload_and_no_part_of_the_mtu() {
 
 #[test]
 fn t19_errors_with_short_extensions_pass_and_their_checksums_stay_right() {
-    // R-104 R-105
+    //
     let mut bench = Bench::new();
     let quoted = V4::udp(OWN, REMOTE).payload(&[0; 36]).build();
     assert_eq!(quoted.len(), 64);
@@ -407,7 +407,7 @@ fn t21_a_packet_in_a_broadcast_frame_draws_no_error_but_about_an_option() {
 
 #[test]
 fn t22_the_flow_label_is_one_for_a_flow_and_can_be_one_for_a_subscriber() {
-    // R-198 R-199
+    //
     let mut bench = Bench::new();
     let labels = |bench: &mut Bench, remotes: u8| -> HashSet<u32> {
         (0..remotes)
@@ -484,7 +484,7 @@ fn transport_bytes_are_never_changed() {
 
 #[test]
 fn another_aftr_address_serves_its_own_bindings_only() {
-    //
+    // R-061 R-079
     let mut bench = Bench::new();
     let inner = V4::udp("192.0.2.22:20000", REMOTE).build();
     let packet = tunnel(OTHER_AFTR_B4, AFTR2, &inner).build();

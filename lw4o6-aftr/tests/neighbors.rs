@@ -144,7 +144,7 @@ fn advertised(wired: &mut Wired, target: &str) {
 
 #[test]
 fn t18_solicitations_are_answered_for_the_interface_and_on_link_aftr_addresses() {
-    // R-242 R-245
+    //
     let mut wired = Wired::new(resolved());
     for target in [IP6, AFTR, AFTR2] {
         advertised(&mut wired, target);
@@ -173,7 +173,7 @@ fn t18_solicitations_are_answered_for_the_interface_and_on_link_aftr_addresses()
 
 #[test]
 fn duplicate_address_detection_is_answered_to_all_nodes() {
-    //
+    // RFC 4861 §7.2.4
     let mut wired = Wired::new(resolved());
     let group = solicited_node(v6(AFTR));
     let packet = solicitation("::", &group.to_string(), AFTR, None);
@@ -243,7 +243,6 @@ fn both_questions([six, four]: &[(PortOutput, Vec<u8>); 2]) {
 
 #[test]
 fn t18_next_hops_are_asked_for_from_the_start_every_second_for_ever() {
-    //
     let mut wired = Wired::new(ports());
     for second in 0..2000 {
         let sent = wired.pass(if second == 0 { 0 } else { 1000 });

@@ -242,7 +242,7 @@ fn an_echo_reply_goes_to_the_station_that_asked() {
 
 #[test]
 fn t14_ethernet_padding_and_tags_are_no_payload_and_no_part_of_the_mtu() {
-    //
+    //
     let mut config = resolved();
     config.internet.link.vlan = Some(7);
     let mut wired = Wired::new(config);

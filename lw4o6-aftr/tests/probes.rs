@@ -47,7 +47,7 @@ fn vpp_1_a_datagram_reaches_the_owner_of_its_port() {
     assert_eq!(out.packet[1] >> 4, 0x9);
     assert_eq!(out.packet[7], 64);
     let label = u32::from_be_bytes([0, out.packet[1] & 15, out.packet[2], out.packet[3]]);
-    assert_ne!(label, 0, "a flow label is set");
+    assert_ne!(label, 0, "a flow label is set");
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn vpp_6_a_1500_byte_packet_with_df_is_told_1460() {
 
 #[test]
 fn vpp_6d_with_inner_fragmentation_df_is_still_answered() {
-    //
+    // R-120 R-125
     let mut bench = bench();
     bench.turn(|config| config.inner_fragmentation = InnerFragmentation::On);
     let packet = V4::udp(REMOTE, "192.0.2.1:5121").payload(&[0; 1472]);
@@ -191,7 +191,7 @@ fn vpp_8_a_datagram_from_its_owner_passes() {
 fn spoofed(packet: &[u8], b4: &str, reason: DropReason) {
     let mut bench = bench();
     let told = answer_v6(&bench.softwire(packet), reason);
-    assert_eq!((told.kind, told.word), ((1, 5), 0));
+    assert_eq!((told.kind, told.word), ((1, 5), 0));
     assert_eq!((told.src, told.dst), (addr6(BR), addr6(b4)));
     assert_eq!(told.quote, packet);
     bench.turn(|config| config.unbound_source = UnboundSource::Discard);
@@ -222,7 +222,7 @@ fn vpp_8d_an_unknown_b4_is_told_so() {
 
 #[test]
 fn vpp_8e_a_burst_without_binding_draws_what_the_bucket_holds_in_every_batch_size() {
-    // R-165 R-166 R-168
+    // R-165 R-166
     let stranger = "2001:db8:b5::105";
     let packets = vec![from_b4_5("192.0.2.1:5121", stranger); 256];
     for size in [1, 3, 4, 8, 256] {
@@ -318,7 +318,7 @@ fn vpp_12_b4_to_b4_traffic_turns_round_into_the_other_tunnel() {
 
 #[test]
 fn vpp_13_the_source_of_a_whole_address_is_checked() {
-    // R-076 R-088
+    // R-076 R-081
     let mut bench = bench();
     let inner = V4::udp("192.0.2.2:1", REMOTE).build();
     to_internet(&bench.softwire(&tunnel(B4_WHOLE, BR, &inner).build()));
@@ -365,7 +365,7 @@ fn vpp_14a_packet_too_big_1400_is_relayed_as_1360() {
 
 #[test]
 fn vpp_14b_a_forged_packet_too_big_is_dropped() {
-    // R-186 R-187
+    // R-152 R-186
     let mut bench = bench();
     let (_, sent) = sent_to_b4_5();
     let too_big = |sent: &[u8]| V6::icmp("2001:db8:aaaa::1", BR, 2, 0, 1400, sent).build();
@@ -392,7 +392,7 @@ fn vpp_14b_a_forged_packet_too_big_is_dropped() {
 
 #[test]
 fn vpp_14c_address_unreachable_is_relayed_as_host_unreachable() {
-    // the second word is zero, whatever came
+    // R-181 R-183: the second word is zero, whatever came
     relayed(1, 3, 0x00ad_beef, (3, 1), 0); // its first byte would be a length (RFC 4884)
 }
 
