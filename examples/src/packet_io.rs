@@ -11,6 +11,7 @@ mod sys;
 use std::io;
 
 use lw4o6_wire::{FrameBuf, HEADROOM};
+use serde::Serialize;
 
 pub use self::af_packet::{AfPacket, OpenError};
 pub use self::offload::Offload;
@@ -37,7 +38,8 @@ pub trait PacketIo {
 }
 
 /// What an interface counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct IoCounters {
     /// Frames received and passed on.
     pub received: u64,
@@ -54,6 +56,24 @@ pub struct IoCounters {
     pub not_sent: u64,
     /// Frames that the kernel dropped because we were late.
     pub kernel_drops: u64,
+}
+
+impl IoCounters {
+    /// What an operator should know about, in words; only what happened.
+    pub fn remarkable(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let all = [
+            (
+                "frames too long for the interface, not taken; turn offloads off at the sender: ethtool -K IF tso off gso off gro off",
+                self.too_long,
+            ),
+            ("frames not sent", self.not_sent),
+            (
+                "frames lost in the kernel because we were late",
+                self.kernel_drops,
+            ),
+        ];
+        all.into_iter().filter(|&(_, count)| count > 0)
+    }
 }
 
 /// Memory for the frames of one batch, each with the headroom that the engine asks for.

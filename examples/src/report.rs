@@ -8,6 +8,7 @@ use lw4o6_aftr::{Counter, DropReason, Side};
 use lw4o6_wire::Instant;
 use serde::Serialize;
 
+use crate::packet_io::IoCounters;
 use crate::replay::INTERNET_NIC;
 
 /// Counters of a finished run.
@@ -28,6 +29,9 @@ pub struct Report {
     pub drops: BTreeMap<&'static str, u64>,
     /// ARP and neighbor discovery.
     pub neighbors: BTreeMap<&'static str, u64>,
+    /// What the kernel's interfaces counted, by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub interfaces: BTreeMap<String, IoCounters>,
     /// Sides whose next hop was never resolved.
     #[serde(serialize_with = "sides")]
     pub unresolved: Vec<Side>,
@@ -102,6 +106,11 @@ impl Report {
         }
         for (reason, count) in &self.drops {
             let _ = writeln!(out, "dropped {count} {reason}");
+        }
+        for (name, counters) in &self.interfaces {
+            for (what, count) in counters.remarkable() {
+                let _ = writeln!(out, "{name}: {count} {what}");
+            }
         }
         for side in &self.unresolved {
             let _ = writeln!(

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use lw4o6_aftr::Side;
 use lw4o6_aftr::port::{EthernetPort, Nic, PortOutput, PortVerdict};
+use lw4o6_wire::ethernet::MacAddr;
 use lw4o6_wire::{FrameBuf, HEADROOM, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
@@ -37,48 +38,56 @@ const MAX_SLEEP: Duration = Duration::from_secs(1);
 pub fn run(path: &Path) -> Result<Report, Failure> {
     let mut config = Config::read(path)?;
     let names = interface_names(&config)?;
-    // From here on signals wait until they are asked for.
-    let signals = signals()?;
-    let mut interfaces = Vec::new();
-    let [internet, softwire] = &names;
-    let (file, mut macs) = (&mut config.file, Vec::new());
-    let mut wanted = vec![(internet, file.internet.mac)];
-    if softwire != internet {
-        wanted.push((softwire, file.softwire.mac));
-    }
-    for (name, mac) in wanted {
-        let io = AfPacket::open(name, mac.map(|mac| mac.0));
-        let io = io.map_err(|error| Failure::run(error.to_string()))?;
-        macs.push(io.mac());
-        let longest = io.longest();
-        interfaces.push(Interface::new(io, longest));
-    }
-    // On a stick both sides have the one interface's address.
-    file.internet.mac = file.internet.mac.or(macs.first().copied().map(Text));
-    file.softwire.mac = file.softwire.mac.or(macs.last().copied().map(Text));
-    let nics = if softwire == internet {
-        [INTERNET_NIC, INTERNET_NIC]
-    } else {
-        [INTERNET_NIC, SOFTWIRE_NIC]
-    };
     let seed = seed()?;
     let grace = Duration::from_secs(config.file.forwarding.boot_grace);
     let router = Router::new(&config, seed, grace)?;
+    // From here on signals wait until they are asked for.
+    let signals = signals()?;
+    let (interfaces, nics) = open(&mut config, &names)?;
     let port = router.port(&config, nics, u64::from_le_bytes(first_bytes(&seed)))?;
+    let [internet, softwire] = &names;
     tracing::info!(internet, softwire, "running");
     let mut runner = Runner::new(port, interfaces);
     runner.until_signal(&signals)?;
-    for (interface, name) in runner.interfaces.iter_mut().zip(&names) {
-        tracing::info!(name, counters = ?interface.io.counters(), "interface");
+    let counted = runner.interfaces.iter_mut().zip(names);
+    let counted = counted
+        .map(|(interface, name)| (name, interface.io.counters()))
+        .collect();
+    let mut report = runner.finish();
+    report.interfaces = counted;
+    Ok(report)
+}
+
+/// Opens the interfaces, and fills in their Ethernet addresses where the configuration has none.
+fn open(
+    config: &mut Config,
+    [internet, softwire]: &[String; 2],
+) -> Result<(Vec<Interface<AfPacket>>, [Nic; 2]), Failure> {
+    let (upper, lower) = (&mut config.file.internet.mac, &mut config.file.softwire.mac);
+    let open = |name: &str, macs: &mut [&mut Option<Text<MacAddr>>]| {
+        let wanted: Vec<_> = macs.iter().filter_map(|mac| mac.map(|mac| mac.0)).collect();
+        let io = AfPacket::open(name, &wanted).map_err(|error| Failure::run(error.to_string()))?;
+        for mac in macs {
+            mac.get_or_insert(Text(io.mac()));
+        }
+        let longest = io.longest();
+        Ok::<_, Failure>(Interface::new(io, longest))
+    };
+    if internet == softwire {
+        // On a stick.
+        let interface = open(internet, &mut [upper, lower])?;
+        return Ok((vec![interface], [INTERNET_NIC; 2]));
     }
-    Ok(runner.finish())
+    let interfaces = vec![open(internet, &mut [upper])?, open(softwire, &mut [lower])?];
+    Ok((interfaces, [INTERNET_NIC, SOFTWIRE_NIC]))
 }
 
 /// The interfaces of the Internet and of the softwires.
 fn interface_names(config: &Config) -> Result<[String; 2], Failure> {
     let name = |name: &Option<String>, side: &str| {
         let missing = || {
-            let what = format!("{side}.interface is missing; run needs the name of an interface");
+            let what =
+                format!("{side}.interface is missing; run needs the name of a kernel interface");
             Failure::at_config(&config.path, &what)
         };
         name.clone().ok_or_else(missing)
@@ -318,3 +327,6 @@ impl<I: PacketIo> Runner<I> {
         self.report
     }
 }
+
+#[cfg(test)]
+mod tests;

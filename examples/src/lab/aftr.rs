@@ -46,6 +46,16 @@ pub(super) fn run(facts: &mut Facts) -> Result<(), String> {
     for name in ["internet", "softwire", "drops"] {
         facts.note(&format!("lwaftr-{name}"), report.get(name));
     }
+    for (name, counters) in report
+        .get("interfaces")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+    {
+        for what in ["checksums-completed", "too-long", "kernel-drops"] {
+            facts.note(&format!("lwaftr-{name}-{what}"), counters.get(what));
+        }
+    }
     let nothing = Value::Array(Vec::new());
     facts.expect(
         "lwaftr-unresolved",

@@ -182,7 +182,7 @@ impl Endpoint {
 ///
 /// Where an interface cannot be opened.
 pub fn start(config: &EndpointConfig) -> Result<(), String> {
-    let open = |name: &str| AfPacket::open(name, None).map_err(|error| error.to_string());
+    let open = |name: &str| AfPacket::open(name, &[]).map_err(|error| error.to_string());
     let (mut lan, mut wan) = (open(&config.lan)?, open(&config.wan)?);
     let mut endpoint = Endpoint::new(config, lan.mac(), wan.mac());
     std::thread::spawn(move || {

@@ -261,8 +261,10 @@ fn path_mtu(
     Ok(())
 }
 
+/// ICMP type and code as RFCs write them.
 fn short((kind, code, mtu, from): (u8, u8, u16, Ipv4Addr)) -> String {
     match mtu {
+        0 if kind == Icmpv4Type::ECHO_REPLY.0 => format!("echo reply from {from}"),
         0 => format!("{kind}/{code} from {from}"),
         _ => format!("{kind}/{code} mtu {mtu} from {from}"),
     }

@@ -34,7 +34,7 @@ pub enum OpenError {
     Down(String),
     /// Packet sockets are not for us.
     #[error(
-        "interface `{0}`: packet sockets need CAP_NET_RAW; run as root, or give the program the capability: setcap cap_net_raw+ep"
+        "interface `{0}`: packet sockets need CAP_NET_RAW; run as root, or give the program the capability: setcap cap_net_raw+ep /path/to/lwaftr"
     )]
     Privilege(String),
     /// Anything else.
@@ -52,12 +52,12 @@ pub struct AfPacket {
 }
 
 impl AfPacket {
-    /// Opens the interface `name`; takes frames to `mac` too where that is not the interface's own.
+    /// Opens the interface `name`; takes frames to `macs` too where those are not the interface's own.
     ///
     /// # Errors
     ///
     /// Where it is missing, down, not Ethernet, or not for us.
-    pub fn open(name: &str, mac: Option<MacAddr>) -> Result<Self, OpenError> {
+    pub fn open(name: &str, macs: &[MacAddr]) -> Result<Self, OpenError> {
         let other = |error| OpenError::Other(name.to_owned(), error);
         let link = Netlink::open().and_then(|mut netlink| netlink.link(name));
         let link = link.map_err(|error| match error.raw_os_error() {
@@ -74,17 +74,17 @@ impl AfPacket {
         if !link.up {
             return Err(OpenError::Down(name.to_owned()));
         }
-        let everything = mac.is_some_and(|mac| mac != own);
+        let everything = macs.iter().any(|&mac| mac != own);
         listen(fd.as_fd(), link.index, everything).map_err(other)?;
         Ok(Self {
             fd,
             link,
-            mac: mac.unwrap_or(own),
+            mac: own,
             counters: IoCounters::default(),
         })
     }
 
-    /// The Ethernet address it sends from.
+    /// The interface's Ethernet address.
     #[must_use]
     pub fn mac(&self) -> MacAddr {
         self.mac

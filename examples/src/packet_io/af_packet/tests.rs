@@ -80,8 +80,8 @@ fn frame(number: u8, len: usize) -> Vec<u8> {
 #[test]
 fn frames_arrive_in_order_and_our_own_do_not_come_back() {
     on_a_wire("frames in order", true, |_| {
-        let mut a = AfPacket::open("a", None).unwrap();
-        let mut b = AfPacket::open("b", None).unwrap();
+        let mut a = AfPacket::open("a", &[]).unwrap();
+        let mut b = AfPacket::open("b", &[]).unwrap();
         assert_eq!((a.mac(), b.mac()), (MACS[0], MACS[1]));
         let sent: Vec<_> = (0..100)
             .map(|number| frame(number, 60 + 14 * usize::from(number)))
@@ -100,8 +100,8 @@ fn frames_arrive_in_order_and_our_own_do_not_come_back() {
 #[test]
 fn a_frame_that_the_interface_refuses_is_counted_and_the_others_are_sent() {
     on_a_wire("refused frame", true, |_| {
-        let mut a = AfPacket::open("a", None).unwrap();
-        let mut b = AfPacket::open("b", None).unwrap();
+        let mut a = AfPacket::open("a", &[]).unwrap();
+        let mut b = AfPacket::open("b", &[]).unwrap();
         let frames = [frame(1, 60), frame(2, 1519), frame(3, 60)];
         assert_eq!(a.transmit(&queue(&frames)).unwrap(), 2);
         assert_eq!(a.counters().not_sent, 1);
@@ -112,8 +112,8 @@ fn a_frame_that_the_interface_refuses_is_counted_and_the_others_are_sent() {
 #[test]
 fn a_tag_that_the_kernel_took_off_is_put_back() {
     on_a_wire("VLAN tag", true, |_| {
-        let mut a = AfPacket::open("a", None).unwrap();
-        let mut b = AfPacket::open("b", None).unwrap();
+        let mut a = AfPacket::open("a", &[]).unwrap();
+        let mut b = AfPacket::open("b", &[]).unwrap();
         let mut tagged = frame(7, 100);
         tagged.splice(12..12, [0x81, 0, 0x60, 0x2a]);
         a.transmit(&queue(&[frame(6, 100), tagged.clone(), frame(8, 100)]))
@@ -126,7 +126,7 @@ fn a_tag_that_the_kernel_took_off_is_put_back() {
 #[test]
 fn a_checksum_that_a_local_sender_left_open_is_completed() {
     on_a_wire("partial checksum", true, |netlink| {
-        let mut b = AfPacket::open("b", None).unwrap();
+        let mut b = AfPacket::open("b", &[]).unwrap();
         let index = netlink.link("a").unwrap().index;
         let (own, peer) = (Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(192, 0, 2, 2));
         netlink.add_address(index, IpAddr::V4(own), 24).unwrap();
@@ -152,7 +152,7 @@ fn a_checksum_that_a_local_sender_left_open_is_completed() {
 #[test]
 fn an_interface_that_cannot_be_used_is_refused_with_the_reason() {
     on_a_wire("unusable interfaces", false, |_| {
-        let error = |name| AfPacket::open(name, None).unwrap_err().to_string();
+        let error = |name| AfPacket::open(name, &[]).unwrap_err().to_string();
         assert_eq!(
             error("c"),
             "there is no interface `c` in this network namespace"
@@ -173,8 +173,8 @@ fn an_interface_that_cannot_be_used_is_refused_with_the_reason() {
 #[test]
 fn an_interface_that_goes_down_and_comes_back_goes_on() {
     on_a_wire("link flap", true, |netlink| {
-        let mut a = AfPacket::open("a", None).unwrap();
-        let mut b = AfPacket::open("b", None).unwrap();
+        let mut a = AfPacket::open("a", &[]).unwrap();
+        let mut b = AfPacket::open("b", &[]).unwrap();
         let index = netlink.link("b").unwrap().index;
         netlink.set_down(index).unwrap();
         assert!(receive(&mut b, 1).is_empty());
