@@ -184,7 +184,7 @@ pub fn aftr_config(config: &Config, boot_grace: Duration) -> AftrConfig {
     aftr.icmp.generate_v4 = on(policy.generate_icmpv4_errors);
     aftr.icmp.generate_v6 = on(policy.generate_icmpv6_errors);
     if let Some(rate) = policy.icmpv6_rate {
-        aftr.icmp.instance_rate = rate;
+        aftr.icmp.instance_rate_v6 = rate;
     }
     aftr.boot_grace = boot_grace;
     aftr

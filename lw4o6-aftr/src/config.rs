@@ -101,9 +101,11 @@ pub struct IcmpConfig {
     pub generate_v6: Switch,
     /// `ICMPv6` tunnel errors from the access side. Default [`Switch::On`].
     pub tunnel_errors: Switch,
-    /// Errors per second and instance, each family (RFC 8676 icmpv6-rate). Default 2,000.
-    pub instance_rate: u32,
-    /// Burst of the instance bucket. Default 2,000.
+    /// `ICMPv4` errors per second and instance, relayed tunnel errors among them. Default 2,000.
+    pub instance_rate_v4: u32,
+    /// `ICMPv6` errors per second and instance (RFC 8676 icmpv6-rate). Default 2,000.
+    pub instance_rate_v6: u32,
+    /// Burst of the instance bucket of each family. Default 2,000.
     pub instance_burst: u32,
     /// Errors per second to one B4 or one IPv4 source. Default 10 (RFC 4443 §2.4(f)).
     pub source_rate: u32,
@@ -400,7 +402,8 @@ impl Default for IcmpConfig {
             generate_v4: Switch::On,
             generate_v6: Switch::On,
             tunnel_errors: Switch::On,
-            instance_rate: 2_000,
+            instance_rate_v4: 2_000,
+            instance_rate_v6: 2_000,
             instance_burst: 2_000,
             source_rate: 10,
             source_burst: 10,

@@ -70,7 +70,8 @@ impl Budgets {
 /// What the configuration allows.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rates {
-    instance: Rate,
+    instance_v4: Rate,
+    instance_v6: Rate,
     source: Rate,
     echo: Rate,
     incoming_v4: Option<Rate>,
@@ -79,7 +80,8 @@ pub(crate) struct Rates {
 impl Rates {
     pub(crate) fn new(icmp: &IcmpConfig) -> Self {
         Self {
-            instance: Rate::new(icmp.instance_rate, icmp.instance_burst),
+            instance_v4: Rate::new(icmp.instance_rate_v4, icmp.instance_burst),
+            instance_v6: Rate::new(icmp.instance_rate_v6, icmp.instance_burst),
             source: Rate::new(icmp.source_rate, icmp.source_burst),
             echo: Rate::new(icmp.echo_rate, icmp.echo_rate),
             incoming_v4: icmp.incoming_v4_rate.map(|rate| Rate::new(rate, rate)),
@@ -91,14 +93,14 @@ impl Worker {
     /// A token for an error, from the instance and from its destination, or from neither. R-165 R-179
     pub(crate) fn take_error(&self, now: Instant, family: Family, to: Source) -> bool {
         let (budgets, rates) = (&self.shared.budgets, &self.settings.rates);
-        let instance = match family {
-            Family::V4 => &budgets.v4,
-            Family::V6 => &budgets.v6,
+        let (instance, rate) = match family {
+            Family::V4 => (&budgets.v4, rates.instance_v4),
+            Family::V6 => (&budgets.v6, rates.instance_v6),
         };
         let source = to.bytes(family);
         budgets
             .sources
-            .try_take_both(now, &source, rates.source, instance, rates.instance)
+            .try_take_both(now, &source, rates.source, instance, rate)
     }
 
     /// A token for an echo reply; pings starve no error.

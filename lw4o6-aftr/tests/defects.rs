@@ -311,7 +311,7 @@ fn snabb_21_errors_beyond_the_rate_are_counted_and_limited_for_each_source() {
     );
     // The instance has one, too.
     let mut bench = Bench::with(|config| {
-        config.icmp.instance_rate = 20;
+        config.icmp.instance_rate_v4 = 20;
         config.icmp.instance_burst = 20;
     });
     for host in 1..=30 {

@@ -9,7 +9,7 @@ use lw4o6_aftr::config::{
 };
 use lw4o6_aftr::{Cause, Counter, DropReason, Kind, Side, Verdict};
 use lw4o6_wire::{EcnMode, checksum};
-use testkit::packet::{V4, v6};
+use testkit::packet::{V4, tunnel, v6};
 
 const SRC: &str = "198.51.100.1:53";
 
@@ -84,7 +84,7 @@ fn nobody_behind_a_port_is_told_within_limits() {
 fn the_instance_budget_bounds_all_sources_together() {
     // R-166 R-179
     let mut bench = Bench::with(|config| {
-        config.icmp.instance_rate = 2;
+        config.icmp.instance_rate_v4 = 2;
         config.icmp.instance_burst = 3;
     });
     let mut sent = 0;
@@ -100,6 +100,33 @@ fn the_instance_budget_bounds_all_sources_together() {
         bench.internet(&packet).verdict,
         dropped(DropReason::NoBinding)
     );
+}
+
+#[test]
+fn the_instance_rate_of_one_family_does_not_limit_the_other() {
+    // R-166 R-179
+    for (v4, v6) in [(1, 2_000), (2_000, 1)] {
+        let mut bench = Bench::with(|config| {
+            config.icmp.instance_rate_v4 = v4;
+            config.icmp.instance_rate_v6 = v6;
+            config.icmp.instance_burst = 1;
+        });
+        let (mut to_internet, mut to_b4s) = (0, 0);
+        for host in 1..=8 {
+            bench.pass(10); // tokens of 2,000 per second, none of 1 per second
+            let packet = V4::udp(&format!("198.51.100.{host}:1"), "192.0.2.18:9").build();
+            to_internet +=
+                usize::from(bench.internet(&packet).verdict == told(DropReason::NoBinding));
+            let inner = V4::udp("192.0.2.18:9", "198.51.100.7:53").build();
+            let stranger = tunnel(&format!("2001:db8:99::{host}"), AFTR, &inner).build();
+            to_b4s += usize::from(matches!(
+                bench.softwire(&stranger).verdict,
+                Verdict::Reply(Side::Softwire, _)
+            ));
+        }
+        let expected = if v4 == 1 { (1, 8) } else { (8, 1) };
+        assert_eq!((to_internet, to_b4s), expected);
+    }
 }
 
 #[test]

@@ -440,7 +440,7 @@ fn t24_limits_hold_for_any_number_of_sources_and_echo_starves_no_error() {
     // R-165 R-166 R-173
     let mut bench = Bench::with(|config| {
         config.icmp.echo_rate = 5;
-        config.icmp.instance_rate = 500;
+        config.icmp.instance_rate_v6 = 500;
         config.icmp.instance_burst = 500;
     });
     let inner = V4::udp(OWN, REMOTE).build();

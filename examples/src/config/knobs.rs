@@ -350,7 +350,7 @@ impl IcmpKnobs {
     pub fn of(icmp: &engine::IcmpConfig) -> Self {
         Self {
             tunnel_errors: icmp.tunnel_errors.into(),
-            instance_rate: icmp.instance_rate,
+            instance_rate: icmp.instance_rate_v4,
             instance_burst: icmp.instance_burst,
             source_rate: icmp.source_rate,
             source_burst: icmp.source_burst,
@@ -364,7 +364,7 @@ impl IcmpKnobs {
     /// Writes the knobs into `icmp`.
     pub fn apply(&self, icmp: &mut engine::IcmpConfig) {
         icmp.tunnel_errors = self.tunnel_errors.into();
-        icmp.instance_rate = self.instance_rate;
+        icmp.instance_rate_v4 = self.instance_rate;
         icmp.instance_burst = self.instance_burst;
         icmp.source_rate = self.source_rate;
         icmp.source_burst = self.source_burst;

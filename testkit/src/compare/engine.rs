@@ -387,7 +387,9 @@ fn policies(model: &ModelConfig, config: &mut AftrConfig) {
 fn limits(model: &ModelConfig, config: &mut AftrConfig) {
     let icmp = &mut config.icmp;
     icmp.incoming_v4_rate = model.incoming_icmpv4_rate.map(|rate| rate as u32);
-    icmp.instance_rate = model.instance_rate as u32;
+    let [v4, v6] = model.instance_rates;
+    icmp.instance_rate_v4 = v4 as u32;
+    icmp.instance_rate_v6 = v6 as u32;
     icmp.instance_burst = model.instance_burst as u32;
     icmp.source_rate = model.source_rate as u32;
     icmp.source_burst = model.source_burst as u32;

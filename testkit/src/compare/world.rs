@@ -118,7 +118,7 @@ pub fn config(choices: &mut Choices) -> ModelConfig {
     // Rates and limits stay as they are through a run.
     match choices.below(4) {
         0 => {}
-        1 => (config.instance_rate, config.instance_burst) = (5, 3),
+        1 => (config.instance_rates, config.instance_burst) = ([5, 7], 3),
         2 => (config.source_rate, config.source_burst) = (1_000, 1_000),
         _ => (config.source_rate, config.source_burst) = (2, 4),
     }

@@ -73,8 +73,8 @@ pub struct ModelConfig {
     pub generate_v6: bool,
     /// Tunnel errors are processed.
     pub tunnel_errors: bool,
-    /// Errors per second and instance.
-    pub instance_rate: u64,
+    /// Errors per second and instance, `ICMPv4` and `ICMPv6`.
+    pub instance_rates: [u64; 2],
     /// Burst of it.
     pub instance_burst: u64,
     /// Errors per second and source.
@@ -184,7 +184,7 @@ impl Default for ModelConfig {
             generate_v4: true,
             generate_v6: true,
             tunnel_errors: true,
-            instance_rate: 2_000,
+            instance_rates: [2_000; 2],
             instance_burst: 2_000,
             source_rate: 10,
             source_burst: 10,

@@ -169,16 +169,17 @@ impl Model {
     /// Takes a token from the bucket of the instance and from that of the source, or from neither.
     pub(super) fn charge(&mut self, family: usize, source: Vec<u8>) -> bool {
         let c = &self.config;
+        let rate = c.instance_rates[family];
         let mut key = vec![family as u8];
         key.extend(source);
         let bucket = self.sources.entry(key).or_default();
         let instance = &mut self.instance[family];
-        if !instance.has(self.now, c.instance_rate, c.instance_burst)
+        if !instance.has(self.now, rate, c.instance_burst)
             || !bucket.has(self.now, c.source_rate, c.source_burst)
         {
             return false;
         }
-        instance.take(self.now, c.instance_rate);
+        instance.take(self.now, rate);
         bucket.take(self.now, c.source_rate);
         true
     }
