@@ -6,6 +6,8 @@ use std::time::Duration;
 use lw4o6_wire::checksum::pseudo_v4;
 use lw4o6_wire::{EtherType, IpProtocol, Ipv4Packet, ethernet};
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::UdpGsoSegment;
 use nix::unistd::gettid;
 
 use super::*;
@@ -146,6 +148,51 @@ fn a_checksum_that_a_local_sender_left_open_is_completed() {
         sum.add(packet.payload);
         assert_eq!(sum.finish(), 0);
         assert_eq!(b.counters().checksums_completed, 1);
+    });
+}
+
+#[test]
+fn segments_that_the_sender_did_not_cut_are_counted_and_not_taken() {
+    on_a_wire("joined segments", false, |netlink| {
+        let links = ["a", "b"].map(|name| netlink.link(name).unwrap().index);
+        // As an administrator would: offloads stay on.
+        links
+            .iter()
+            .for_each(|&index| netlink.set_flag_up(index).unwrap());
+        let (own, peer) = (Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(192, 0, 2, 2));
+        netlink.add_address(links[0], IpAddr::V4(own), 24).unwrap();
+        netlink
+            .add_neighbor(links[0], IpAddr::V4(peer), MACS[1])
+            .unwrap();
+        let mut b = AfPacket::open("b", &[]).unwrap();
+        let socket = UdpSocket::bind((own, 0)).unwrap();
+        setsockopt(&socket, UdpGsoSegment, &500).unwrap();
+        let send = || socket.send_to(&[7; 1200], (peer, 9)).unwrap();
+        let from_us = |frame: &Vec<u8>| frame[12..14] == [8, 0];
+        send();
+        // The kernel's own messages may be among them.
+        assert_eq!(
+            receive(&mut b, 100)
+                .iter()
+                .filter(|frame| from_us(frame))
+                .count(),
+            0
+        );
+        assert_eq!(b.counters().too_long, 1);
+        assert!(
+            b.counters()
+                .remarkable()
+                .any(|(what, _)| what.contains("ethtool"))
+        );
+        // As the lab does: the kernel cuts them.
+        netlink.set_up(links[0], true).unwrap();
+        send();
+        let cut: Vec<_> = receive(&mut b, 100).into_iter().filter(from_us).collect();
+        assert_eq!(
+            cut.iter().map(Vec::len).collect::<Vec<_>>(),
+            [542, 542, 242]
+        );
+        assert_eq!(b.counters().too_long, 1);
     });
 }
 
