@@ -61,7 +61,7 @@ const STAGES: &[Stage] = &[
     },
     Stage {
         name: "loom",
-        run: || loom(3),
+        run: loom,
     },
     Stage {
         name: "lab",
@@ -142,13 +142,12 @@ fn docs() -> Outcome {
     shell::run(doc.env("RUSTDOCFLAGS", "-Dwarnings"))
 }
 
-/// Every interleaving of the table's line protocol, up to `preemptions` preemptions.
-fn loom(preemptions: u8) -> Outcome {
+/// Every interleaving of the table's protocols, within the bounds that the models state.
+fn loom() -> Outcome {
     let line = "cargo test -q -p lw4o6-binding --release --lib loom";
     let mut test = command(line);
     test.env("RUSTFLAGS", "--cfg loom");
     test.env("CARGO_TARGET_DIR", shell::root().join("target/loom"));
-    test.env("LOOM_MAX_PREEMPTIONS", preemptions.to_string());
     shell::run(&mut test)
 }
 
@@ -160,7 +159,7 @@ pub(crate) fn full() -> Outcome {
     };
     long_tests()?;
     seeded_bugs::run()?;
-    loom(5)
+    loom()
 }
 
 #[expect(

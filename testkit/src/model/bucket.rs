@@ -12,12 +12,12 @@ impl Bucket {
         if rate == 0 || burst == 0 {
             return false;
         }
-        let period = 1_000_000 / rate;
+        let period = 1_000_000_u64.div_ceil(rate);
         // With n tokens out, the bucket is full n periods from now.
         self.full_at.max(now) + period <= now + burst * period
     }
 
     pub(super) fn take(&mut self, now: u64, rate: u64) {
-        self.full_at = self.full_at.max(now) + 1_000_000 / rate;
+        self.full_at = self.full_at.max(now) + 1_000_000_u64.div_ceil(rate);
     }
 }
