@@ -13,7 +13,7 @@
 
 use lw4o6_binding::table::{Lookup, Softwire};
 use lw4o6_wire::icmpv4::Icmpv4ErrorKind;
-use lw4o6_wire::{FrameBuf, Instant};
+use lw4o6_wire::{FrameBuf, Instant, LinkCast};
 
 use crate::classify::{Found, Ipv4};
 use crate::config::{ForeignIpv4, PoolSource};
@@ -40,6 +40,9 @@ impl Worker {
         }
         // W1: header.
         check_header(ipv4)?;
+        if frame.link_cast() != LinkCast::Unicast {
+            return Err(DropReason::LinkGroup.into()); // RFC 1812 §5.3.4: in silence
+        }
         self.check_internet_source(ipv4, found.peer_managed)?;
         self.check_icmp_policy(now, ipv4)?;
         // W3: a fragment on a shared address follows its first one.

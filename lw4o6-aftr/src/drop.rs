@@ -87,6 +87,8 @@ drop_reasons! {
     TtlExpired = "ttl-expired",
     /// Too big for the next link and Don't Fragment is set.
     TooBig = "too-big",
+    /// An IPv4 packet that came to a group address of the link (RFC 1812 §5.3.4).
+    LinkGroup = "link-group",
     /// A packet from the Internet whose source is in our own pool.
     PoolSourceSpoofed = "pool-source-spoofed",
 

@@ -10,7 +10,7 @@ use std::collections::HashSet;
 
 use common::{AFTR, AFTR_V4, AFTR2, B4, B4_FULL, B4_NEXT, B4_RANGE, Bench, Entry, OTHER_AFTR_B4};
 use lw4o6_aftr::config::{FlowLabel, Hairpin, PoolSource, Switch, TunnelService};
-use lw4o6_aftr::{Cause, Counter, DropReason, Side, Verdict};
+use lw4o6_aftr::{Cause, Counter, DropReason, Kind, Side, Verdict};
 use named::*;
 use testkit::packet::{V4, V6, tunnel};
 
@@ -382,13 +382,29 @@ fn t21_no_error_about_an_error_a_group_or_a_later_fragment() {
 }
 
 #[test]
-fn t21_a_packet_in_a_broadcast_frame_draws_no_error_but_about_an_option() {
+fn t21_a_packet_in_a_broadcast_frame_is_not_forwarded_and_draws_no_error_but_about_an_option() {
     // R-163 R-175
     let mut bench = Bench::new();
     let unbound = V4::udp(REMOTE, "192.0.2.21:7000").build();
+    let bound = V4::udp(REMOTE, OWN).build();
+    for packet in [&unbound, &bound] {
+        assert_eq!(
+            in_group_frame(&mut bench, IN, packet),
+            Verdict::Drop(DropReason::LinkGroup)
+        );
+    }
+    assert_eq!(bench.drops(DropReason::LinkGroup), 2);
+    let expired = up(&V4::udp(OWN, REMOTE).ttl(1).build());
     assert_eq!(
-        in_group_frame(&mut bench, IN, &unbound),
-        Verdict::Drop(DropReason::NoBinding)
+        in_group_frame(&mut bench, UP, &expired),
+        Verdict::Drop(DropReason::TtlExpired)
+    );
+    assert_eq!(bench.counter(Counter::Icmpv4SuppressedPolicy), 1);
+    // Not ours to judge.
+    let foreign = V4::udp(REMOTE, "203.0.113.200:9").build();
+    assert_eq!(
+        in_group_frame(&mut bench, IN, &foreign),
+        Verdict::Local(Kind::Foreign)
     );
     let stranger = tunnel("2001:db8:99::1", AFTR, &V4::udp(OWN, REMOTE).build());
     assert_eq!(
@@ -401,7 +417,7 @@ fn t21_a_packet_in_a_broadcast_frame_draws_no_error_but_about_an_option() {
         in_group_frame(&mut bench, UP, &option),
         Verdict::Reply(UP, cause)
     );
-    assert_eq!(bench.counter(Counter::Icmpv4SuppressedPolicy), 1);
+    assert_eq!(bench.counter(Counter::OutIcmpv4ErrorPackets), 0);
     assert_eq!(bench.counter(Counter::Icmpv6SuppressedPolicy), 1);
 }
 

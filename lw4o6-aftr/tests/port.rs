@@ -198,20 +198,22 @@ fn a_reassembled_local_packet_comes_as_a_frame() {
 }
 
 #[test]
-fn group_addressed_frames_draw_no_error() {
+fn group_addressed_frames_are_not_forwarded_and_draw_no_error() {
     // R-163 R-175
     let mut wired = Wired::new(resolved());
     let unbound = V4::udp(PEER, "192.0.2.21:7000").build();
     let stranger = tunnel("2001:db8:99::1", AFTR, &V4::udp(OWN, PEER).build()).build();
     let groups = [MacAddr::BROADCAST, MacAddr([0x33, 0x33, 0, 0, 0, 1])];
     for group in groups {
-        let seen = wired.feed(NIC4, &frame(group, HOP4, EtherType::IPV4, &unbound));
-        assert_eq!(seen.verdict, PortVerdict::Drop(DropReason::NoBinding));
+        for packet in [&unbound, &datagram()] {
+            let seen = wired.feed(NIC4, &frame(group, HOP4, EtherType::IPV4, packet));
+            assert_eq!(seen.verdict, PortVerdict::Drop(DropReason::LinkGroup));
+        }
         let seen = wired.feed(NIC6, &frame(group, HOP6, EtherType::IPV6, &stranger));
         assert_eq!(seen.verdict, PortVerdict::Drop(DropReason::NoB4));
     }
     let counters = wired.port.worker().counters();
-    assert_eq!(counters.get(Counter::Icmpv4SuppressedPolicy), 2);
+    assert_eq!(counters.get(Counter::OutIcmpv4ErrorPackets), 0);
     assert_eq!(counters.get(Counter::Icmpv6SuppressedPolicy), 2);
     // The same in frames to us alone is answered, to the next hop.
     let bytes = frame(OWN4, OTHER, EtherType::IPV4, &unbound);

@@ -311,6 +311,6 @@ fn a_frame_from_a_link_layer_group_is_never_answered() {
     let unbound = V4::udp("198.51.100.1:53", "192.0.2.18:9").build();
     assert_eq!(
         silent(Side::Internet, &unbound),
-        Verdict::Drop(DropReason::NoBinding)
+        Verdict::Drop(DropReason::LinkGroup)
     );
 }
