@@ -69,7 +69,10 @@ impl Worker {
         let mtu = self.settings.config.ipv4_mtu;
         let cut = match (inner.total_len <= mtu, inner.dont_fragment) {
             (true, _) => Cut::Whole,
-            (false, false) => Cut::Ipv4 { mtu },
+            (false, false) => {
+                check_end(inner)?;
+                Cut::Ipv4 { mtu }
+            }
             (false, true) => return Err(too_big(mtu)),
         };
         self.strip(frame, tunnel);
@@ -235,6 +238,7 @@ impl Worker {
             return Err(too_big(tunnel_mtu));
         }
         if !inner.dont_fragment && config.inner_fragmentation == InnerFragmentation::On {
+            check_end(inner)?;
             return Ok(Cut::Inner { mtu });
         }
         // The B4 could not put together more than fits the payload length.
@@ -264,6 +268,15 @@ impl Worker {
             self.counters.add(Counter::MssClamped, 1);
         }
     }
+}
+
+/// A fragment that would end behind the longest datagram cannot be cut: its pieces have offsets that
+/// no header can hold. Whole it goes on, where its address is not shared.
+fn check_end(inner: &Inner) -> Result<(), DropReason> {
+    if inner.offset.checked_add(inner.total_len).is_none() {
+        return Err(DropReason::Ipv4FragmentMalformed);
+    }
+    Ok(())
 }
 
 /// R-120 R-180

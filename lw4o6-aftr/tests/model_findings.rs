@@ -3,7 +3,7 @@
 mod common;
 mod named;
 
-use common::{AFTR, AFTR_V4, B4_RANGE, Bench};
+use common::{AFTR, AFTR_V4, B4_FULL, B4_RANGE, Bench};
 use lw4o6_aftr::config::InboundEcho;
 use lw4o6_aftr::{DropReason, Side, Verdict};
 use named::*;
@@ -90,4 +90,23 @@ fn port_0_stands_for_echo_requests_only() {
     assert_eq!(out.verdict, Verdict::Forward(Side::Internet));
     let told = told_v4(&out.packet);
     assert_eq!((told.src, told.dst), (addr(AFTR_V4), addr(REMOTE_IP)));
+}
+
+#[test]
+fn a_fragment_beyond_the_longest_datagram_is_not_cut() {
+    // Its pieces would have offsets that no header can hold. R-149
+    let mut bench = Bench::with(|config| config.ipv4_mtu = 576);
+    let mut inner = V4::udp("192.0.2.20:5200", "198.51.100.1:53")
+        .payload(&[7; 1000])
+        .build();
+    inner[6..8].copy_from_slice(&[0x1f, 0xff]);
+    inner[10..12].fill(0);
+    let sum = lw4o6_wire::checksum::checksum(&inner[..20]);
+    inner[10..12].copy_from_slice(&sum.to_be_bytes());
+    let out = bench.softwire(&tunnel(B4_FULL, AFTR, &inner).build());
+    dropped(&out, DropReason::Ipv4FragmentMalformed);
+    // Where it fits it goes on: a whole address has nothing to be kept out of. R-145
+    let mut bench = Bench::new();
+    let out = bench.softwire(&tunnel(B4_FULL, AFTR, &inner).build());
+    assert_eq!(to_internet(&out), one_hop_on(&inner));
 }

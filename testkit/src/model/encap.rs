@@ -89,6 +89,7 @@ impl Model {
             return Err(self.refuse_v4("too-big", (3, 4, room), original, back));
         }
         let parts = if self.config.inner_fragmentation && !original.df {
+            check_end(original)?;
             split_v4(packet, room)
         } else {
             vec![packet]
@@ -110,6 +111,9 @@ impl Model {
         if packet.len() > mtu && original.df {
             return Err(self.refuse_v4("too-big", (3, 4, mtu), original, Some(back)));
         }
+        if packet.len() > mtu {
+            check_end(original)?;
+        }
         Ok(Action::Forward(ModelSide::Internet, split_v4(packet, mtu)))
     }
 
@@ -127,6 +131,14 @@ impl Model {
         fix_v4(&mut packet);
         packet
     }
+}
+
+/// A fragment that ends behind the longest datagram cannot be cut.
+fn check_end(packet: &V4) -> Result<(), &'static str> {
+    if packet.offset + packet.bytes.len() > 65_535 {
+        return Err("ipv4-fragment-malformed");
+    }
+    Ok(())
 }
 
 /// Lowers the MSS option of a SYN.
