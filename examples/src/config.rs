@@ -9,6 +9,8 @@ mod text;
 
 use std::path::{Path, PathBuf};
 
+use lw4o6_aftr::ConfigError;
+use lw4o6_binding::formats::Place;
 use lw4o6_binding::formats::json::{self, Instance};
 use lw4o6_binding::{Clock, Utc};
 use lw4o6_wire::Instant;
@@ -37,6 +39,8 @@ pub struct Config {
     pub softwires: PathBuf,
     /// What that says.
     pub instance: Instance,
+    /// The TOML file as it was read.
+    text: String,
 }
 
 impl Config {
@@ -62,8 +66,61 @@ impl Config {
             file,
             softwires,
             instance,
+            text,
         })
     }
+
+    /// What the engine refuses about its configuration, at the line of the key it means.
+    #[must_use]
+    pub fn refused(&self, error: &ConfigError) -> Failure {
+        if let ConfigError::Ipv6Mtu(mtu) = error {
+            let payload = &self.instance.payload_mtu;
+            let what = format!(
+                "softwire-payload-mtu: {payload} bytes and headers are {mtu}, needs 1280 (RFC 8200 §5)"
+            );
+            return Failure::at_config(&self.softwires, &what);
+        }
+        let what = error.to_string();
+        let (knob, rule) = what.split_once(": ").unwrap_or(("", &what));
+        let (section, key) = match knob {
+            "aftr_addresses" => ("instance", "aftr-addresses".to_owned()),
+            "own_ipv4" => ("internet", self.own_ipv4_key(error).to_owned()),
+            "own_ipv6" => ("softwire", "address".to_owned()),
+            "ipv4_mtu" => ("internet", "mtu".to_owned()),
+            knob => {
+                let (section, key) = knob.split_once('.').unwrap_or(("forwarding", knob));
+                (section, key.replace('_', "-"))
+            }
+        };
+        let span = place(&self.text, section, &key);
+        located(
+            &self.path,
+            &self.text,
+            span,
+            &format!("{section}.{key}: {rule}"),
+        )
+    }
+
+    /// Which key gave the own IPv4 address that is refused.
+    fn own_ipv4_key(&self, error: &ConfigError) -> &'static str {
+        let first = *self.file.internet.address.get_ref();
+        let is_first = matches!(
+            error,
+            ConfigError::OwnIpv4(address) | ConfigError::ServiceAddress(address) if *address == first
+        );
+        if is_first {
+            "address"
+        } else {
+            "more-addresses"
+        }
+    }
+}
+
+/// Where the value of a key stands in a TOML text.
+fn place(text: &str, section: &str, key: &str) -> Option<std::ops::Range<usize>> {
+    let file = toml::de::DeTable::parse(text).ok()?;
+    let section = file.get_ref().get(section)?.get_ref().as_table()?;
+    section.get(key).map(Spanned::span)
 }
 
 /// A clock that starts now, for times in files.
@@ -83,7 +140,14 @@ pub fn clock() -> Clock {
 fn read_instance(path: &Path, name: Option<&str>) -> Result<Instance, Failure> {
     let text = crate::error::read(path)?;
     let mut instances =
-        json::import(text.as_bytes(), clock()).map_err(|error| Failure::at_config(path, &error))?;
+        json::import(text.as_bytes(), clock()).map_err(|error| match error.place {
+            Place::Column { line, column } => Failure::config(format!(
+                "{}:{line}:{column}: {}",
+                path.display(),
+                error.kind
+            )),
+            Place::Line(_) | Place::Path(_) => Failure::at_config(path, &error),
+        })?;
     let index = match name {
         None if instances.len() == 1 => Some(0),
         None => None,

@@ -60,7 +60,7 @@ impl Router {
             }
         })?;
         let aftr = Aftr::new(aftr_config(config, boot_grace), shared, seed);
-        let aftr = aftr.map_err(|error| Failure::at_config(&config.path, &error))?;
+        let aftr = aftr.map_err(|error| config.refused(&error))?;
         Ok(Self { aftr, bindings })
     }
 

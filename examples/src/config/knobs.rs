@@ -99,7 +99,7 @@ mirror!(
 
 /// DSCP of the outer header: `"uniform"` or a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "needs \"uniform\" or a number from 0 to 63")]
 pub enum DscpEncap {
     /// This value.
     Fixed(u8),
@@ -117,7 +117,10 @@ pub enum Uniform {
 
 /// Flow label: `"hash"`, `"hash-addresses"` or a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "needs \"hash\", \"hash-addresses\" or a number from 0 to 1048575"
+)]
 pub enum FlowLabel {
     /// This value.
     Constant(u32),
@@ -137,7 +140,10 @@ pub enum FlowHash {
 
 /// MSS clamp: `"off"`, `"tunnel"` or a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "needs \"off\", \"tunnel\" or a number from 88 to 65535"
+)]
 pub enum MssClamp {
     /// This value.
     To(u16),

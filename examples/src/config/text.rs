@@ -63,13 +63,16 @@ impl LinkAddress {
 }
 
 impl FromStr for LinkAddress {
-    type Err = Ipv6PrefixError;
+    type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let prefix: Ipv6Prefix = text.parse()?;
+        let wrong = |error: Ipv6PrefixError| {
+            format!("{error}, needs an address and a length such as 2001:db8::1/64")
+        };
+        let prefix: Ipv6Prefix = text.parse().map_err(wrong)?;
         let addr = text.split('/').next().and_then(|addr| addr.parse().ok());
         Ok(Self {
-            addr: addr.ok_or(Ipv6PrefixError::Address)?,
+            addr: addr.ok_or_else(|| wrong(Ipv6PrefixError::Address))?,
             prefix,
         })
     }
