@@ -61,7 +61,9 @@ pub fn replay(config: &Config, replay: &Replay, progress: &Progress) -> Result<R
         run.frame(nic, &frame)?;
         progress.advance(1);
     }
-    run.timers_until(run.now + replay.drain)?;
+    let end = run.now + replay.drain;
+    run.timers_until(end)?;
+    run.now = end;
     run.finish()
 }
 
