@@ -234,6 +234,9 @@ impl Differences {
     #[must_use]
     pub fn list(&self) -> String {
         let mut out = String::new();
+        if self.is_empty() {
+            let _ = writeln!(out, "nothing would change");
+        }
         let kinds = [
             ("added", &self.added),
             ("removed", &self.removed),

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand};
 use lw4o6_examples::check::{check, differences};
 use lw4o6_examples::config::Config;
 use lw4o6_examples::error::Failure;
@@ -113,6 +113,7 @@ struct ReplayArguments {
 }
 
 #[derive(Args)]
+#[command(group(ArgGroup::new("captures").args(["v4_out", "v6_out"]).multiple(true).requires("packets")))]
 struct GenerateArguments {
     /// Number of softwires.
     #[arg(long)]
@@ -130,10 +131,10 @@ struct GenerateArguments {
     #[arg(long, value_enum, default_value_t = Flows::Uniform)]
     flows: Flows,
     /// Capture of packets from the Internet.
-    #[arg(long, value_name = "PCAP", group = "captures")]
+    #[arg(long, value_name = "PCAP")]
     v4_out: Option<PathBuf>,
     /// Capture of packets from the B4s.
-    #[arg(long, value_name = "PCAP", group = "captures_v6")]
+    #[arg(long, value_name = "PCAP")]
     v6_out: Option<PathBuf>,
     /// Seed of the traffic.
     #[arg(long, default_value_t = 0)]
