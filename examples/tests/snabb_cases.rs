@@ -10,15 +10,17 @@
     reason = "a panic is a failed test"
 )]
 
+mod common;
 mod snabb;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use common::{captured, temporary};
 use serde::Deserialize;
 use snabb::fields::differing;
-use snabb::{captured, shared, temporary};
+use snabb::shared;
 
 #[derive(Deserialize)]
 struct Differences {

@@ -1,4 +1,4 @@
-//! Where captures are, and what is in them.
+//! Where the shared captures are, and what is in them.
 #![allow(
     dead_code,
     unreachable_pub,
@@ -12,8 +12,6 @@
 pub mod fields;
 
 use std::path::{Path, PathBuf};
-
-use lw4o6_examples::capture::CaptureReader;
 
 /// A folder of the shared material; `None`, with a line that says so, where there is none.
 pub fn shared(folder: &str) -> Option<PathBuf> {
@@ -34,40 +32,6 @@ pub fn shared(folder: &str) -> Option<PathBuf> {
         folder.display()
     );
     None
-}
-
-/// The frames of a capture.
-pub fn captured(path: &Path) -> Vec<Vec<u8>> {
-    let mut reader = CaptureReader::open(path).unwrap();
-    std::iter::from_fn(|| reader.next_frame().unwrap())
-        .map(|frame| frame.bytes)
-        .collect()
-}
-
-/// A folder that goes away with its owner.
-pub fn temporary(name: &str) -> Temporary {
-    let unique = format!(
-        "lw4o6-{name}-{}-{:?}",
-        std::process::id(),
-        std::thread::current().id()
-    );
-    let path = std::env::temp_dir().join(unique);
-    std::fs::create_dir_all(&path).unwrap();
-    Temporary(path)
-}
-
-pub struct Temporary(PathBuf);
-
-impl Temporary {
-    pub fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }
 
 /// Validates instance data; false, with a line that says so, where yanglint is not installed.

@@ -1,0 +1,672 @@
+//! What the programs say about input that is wrong: the exact text, the exit code, the stream.
+
+#![allow(clippy::unwrap_used, reason = "a panic is a failed test")]
+
+mod common;
+
+use common::{B4, INSTANCE, REMOTE, SOFTWIRES, TOML, USER, configured, from_access, from_internet};
+use testkit::packet::{V4, tunnel};
+
+/// `check` refuses the common configuration with `from` replaced.
+#[track_caller]
+fn refused(from: &str, to: &str, error: &str) {
+    assert!(TOML.contains(from), "{from}");
+    let folder = configured(&TOML.replacen(from, to, 1), SOFTWIRES);
+    folder.lwaftr(&["check", "c.toml"]).is_error(2, error);
+}
+
+/// `check` refuses the common configuration with `more` at its end.
+#[track_caller]
+fn refused_with(more: &str, error: &str) {
+    let folder = configured(&format!("{TOML}{more}"), SOFTWIRES);
+    folder.lwaftr(&["check", "c.toml"]).is_error(2, error);
+}
+
+/// `check` refuses the common softwires with `from` replaced.
+#[track_caller]
+fn refused_softwires(from: &str, to: &str, error: &str) {
+    assert!(SOFTWIRES.contains(from), "{from}");
+    let folder = configured(TOML, &SOFTWIRES.replacen(from, to, 1));
+    folder.lwaftr(&["check", "c.toml"]).is_error(2, error);
+}
+
+/// The path of the second softwire of the common configuration.
+fn second() -> String {
+    format!("s.json: {INSTANCE}/binding-table/binding-entry[2]")
+}
+
+#[test]
+fn malformed_toml_is_refused_with_its_line() {
+    refused(
+        "address = \"203",
+        "address = = \"203",
+        "c.toml:6: extra `=`, expected nothing",
+    );
+}
+
+#[test]
+fn an_unknown_toml_key_is_refused_with_its_line_and_name() {
+    refused(
+        "address = \"2001:db8:fffe::1/64\"\n",
+        "address = \"2001:db8:fffe::1/64\"\nproxy-arp = true\n",
+        "c.toml:12: unknown field `proxy-arp`, expected one of `interface`, `mac`, `vlan`, `address`, `next-hop`, `accept`",
+    );
+}
+
+#[test]
+fn an_unknown_section_is_refused_with_its_line() {
+    refused_with(
+        "[tunnel]\n",
+        "c.toml:13: unknown field `tunnel`, expected one of `instance`, `internet`, `softwire`, `forwarding`, `icmp`, `reassembly`, `fragments`, `table`",
+    );
+}
+
+#[test]
+fn a_missing_key_is_refused_with_the_line_of_its_section() {
+    refused(
+        "address = \"203.0.113.1\"\n",
+        "",
+        "c.toml:4: missing field `address`",
+    );
+}
+
+#[test]
+fn a_value_of_the_wrong_type_is_refused_with_its_line() {
+    refused_with(
+        "[forwarding]\nhop-limit = \"high\"\n",
+        "c.toml:14: invalid type: string \"high\", expected u8",
+    );
+}
+
+#[test]
+fn a_number_that_is_too_large_is_refused_with_its_line() {
+    refused_with(
+        "[forwarding]\nhop-limit = 300\n",
+        "c.toml:14: invalid value: integer `300`, expected u8",
+    );
+}
+
+#[test]
+fn vlan_0_is_refused() {
+    refused(
+        "\n\n[softwire]",
+        "\nvlan = 0\n\n[softwire]",
+        "c.toml:8: vlan 0, needs 1 to 4094",
+    );
+}
+
+#[test]
+fn vlan_5000_is_refused() {
+    let line = "next-hop = \"02:00:00:00:01:06\"\n";
+    refused(
+        line,
+        &format!("{line}vlan = 5000\n"),
+        "c.toml:13: vlan 5000, needs 1 to 4094",
+    );
+}
+
+#[test]
+fn an_mtu_of_10_is_refused() {
+    refused(
+        "\n\n[softwire]",
+        "\nmtu = 10\n\n[softwire]",
+        "c.toml:8: mtu 10, needs 68 to 65535",
+    );
+}
+
+#[test]
+fn a_next_hop_of_the_other_family_is_refused() {
+    refused(
+        "02:00:00:00:01:06",
+        "203.0.113.254",
+        "c.toml:12: `203.0.113.254` is wrong: neither an address of this family nor an Ethernet address such as 02:00:00:00:00:01",
+    );
+}
+
+#[test]
+fn an_own_address_without_prefix_length_is_refused() {
+    refused(
+        "2001:db8:fffe::1/64",
+        "2001:db8:fffe::1",
+        "c.toml:11: `2001:db8:fffe::1` is wrong: prefix without a length, needs an address and a length such as 2001:db8::1/64",
+    );
+}
+
+#[test]
+fn a_loopback_address_as_own_is_refused() {
+    refused(
+        "203.0.113.1",
+        "127.0.0.1",
+        "c.toml:6: address 127.0.0.1, needs a unicast address",
+    );
+}
+
+// R-086
+#[test]
+fn a_tunnel_address_as_own_is_refused() {
+    refused(
+        "203.0.113.1",
+        "192.0.0.1",
+        "c.toml:6: internet.address: 192.0.0.1 is in 192.0.0.0/29, which never leaves a tunnel (RFC 7335)",
+    );
+}
+
+#[test]
+fn a_missing_configuration_is_refused() {
+    let folder = configured(TOML, SOFTWIRES);
+    folder
+        .lwaftr(&["check", "gone.toml"])
+        .is_error(2, "gone.toml: No such file or directory (os error 2)");
+}
+
+#[test]
+fn a_missing_softwire_file_is_refused() {
+    refused(
+        "s.json",
+        "gone.json",
+        "gone.json: No such file or directory (os error 2)",
+    );
+}
+
+#[test]
+fn an_instance_that_is_not_there_is_refused_with_those_that_are() {
+    refused(
+        "s.json\"\n",
+        "s.json\"\nname = \"c\"\n",
+        "s.json: no bind-instance is named `c`; there is `b`",
+    );
+}
+
+#[test]
+fn knobs_out_of_range_are_refused_with_their_line() {
+    for (knob, error) in [
+        (
+            "[forwarding]\nhop-limit = 0\n",
+            "forwarding.hop-limit: 0 would be dropped by the first router",
+        ),
+        (
+            "[forwarding]\nown-ttl = 0\n",
+            "forwarding.own-ttl: 0 would be dropped by the first router",
+        ),
+        (
+            "[forwarding]\ndscp-encap = 64\n",
+            "forwarding.dscp-encap: 64 is above 63",
+        ),
+        (
+            "[forwarding]\nflow-label = 1048576\n",
+            "forwarding.flow-label: 0x100000 has more than 20 bits",
+        ),
+        (
+            "[forwarding]\nmss-clamp = 87\n",
+            "forwarding.mss-clamp: 87 is below 88",
+        ),
+        (
+            "[reassembly]\ncontexts = 0\n",
+            "reassembly.contexts: 0 would refuse every fragment",
+        ),
+        (
+            "[fragments]\ntimeout = 1\n",
+            "fragments.timeout: 1s is below 2 s",
+        ),
+        (
+            "[reassembly]\nbytes = 4000000\n",
+            "reassembly.bytes: 4000000 is above half of slab_bytes, 4194304",
+        ),
+    ] {
+        refused_with(knob, &format!("c.toml:14: {error}"));
+    }
+}
+
+#[test]
+fn words_that_a_knob_does_not_have_are_refused_with_those_it_has() {
+    for (knob, error) in [
+        (
+            "df-policy = \"no\"",
+            "unknown variant `no`, expected `rfc2473` or `outer-fragment`",
+        ),
+        (
+            "dscp-encap = \"no\"",
+            "needs \"uniform\" or a number from 0 to 63",
+        ),
+        (
+            "flow-label = \"no\"",
+            "needs \"hash\", \"hash-addresses\" or a number from 0 to 1048575",
+        ),
+        (
+            "mss-clamp = \"no\"",
+            "needs \"off\", \"tunnel\" or a number from 88 to 65535",
+        ),
+    ] {
+        refused_with(
+            &format!("[forwarding]\n{knob}\n"),
+            &format!("c.toml:14: {error}"),
+        );
+    }
+}
+
+#[test]
+fn a_payload_mtu_below_that_of_ipv6_is_refused() {
+    refused_softwires(
+        "1460",
+        "1239",
+        "s.json: softwire-payload-mtu: 1239 bytes and headers are 1279, needs 1280 (RFC 8200 §5)",
+    );
+}
+
+#[test]
+fn malformed_json_is_refused_with_line_and_column() {
+    refused_softwires(
+        "\"softwire-num-max\": 8,",
+        "\"softwire-num-max\": 8;",
+        "s.json:7:32: expected `,` or `}`",
+    );
+}
+
+#[test]
+fn json_that_ends_early_is_refused_with_line_and_column() {
+    let folder = configured(TOML, SOFTWIRES.split_once("\"port-set\"").unwrap().0);
+    folder
+        .lwaftr(&["check", "c.toml"])
+        .is_error(2, "s.json:15:16: EOF while parsing a value");
+}
+
+#[test]
+fn an_unknown_json_key_is_refused_with_its_path() {
+    refused_softwires(
+        "\"psid\": 53",
+        "\"psid\": 53, \"psidd\": 1",
+        &format!("{}/port-set/psidd: unknown key", second()),
+    );
+}
+
+// R-021
+#[test]
+fn a_psid_that_does_not_fit_is_refused_with_its_path() {
+    refused_softwires(
+        "\"psid\": 53",
+        "\"psid\": 256",
+        &format!("{}/port-set: PSID 256 does not fit in 8 bits", second()),
+    );
+}
+
+#[test]
+fn an_address_that_is_none_is_refused_with_its_path() {
+    refused_softwires(
+        "\"binding-ipv6info\": \"2001:db8:1::2\",\n                \"binding-ipv4-addr\": \"192.0.2.1\"",
+        "\"binding-ipv6info\": \"2001:db8:1::2\",\n                \"binding-ipv4-addr\": \"192.0.2\"",
+        &format!(
+            "{}/binding-ipv4-addr: \"192.0.2\" is not an IPv4 address",
+            second()
+        ),
+    );
+}
+
+// R-019
+#[test]
+fn another_psid_offset_on_the_same_address_is_refused() {
+    refused_softwires(
+        "{\"psid-offset\": 6, \"psid-len\": 8, \"psid\": 53}",
+        "{\"psid-offset\": 4, \"psid-len\": 8, \"psid\": 53}",
+        &format!(
+            "{}: 192.0.2.1 (a=4 k=8 psid=53) has another port layout than the bindings on that address (a=6 k=8)",
+            second()
+        ),
+    );
+}
+
+// R-019
+#[test]
+fn overlapping_psid_lengths_on_the_same_address_are_refused() {
+    // The seven bits of 26 are the first seven of 52.
+    refused_softwires(
+        "\"psid-len\": 8, \"psid\": 53",
+        "\"psid-len\": 7, \"psid\": 26",
+        &format!(
+            "{}: 192.0.2.1 (a=6 k=7 psid=26) overlaps port set a=6 k=8 psid=52 of {B4}",
+            second()
+        ),
+    );
+}
+
+// R-023
+#[test]
+fn the_same_port_set_twice_is_refused() {
+    refused_softwires(
+        "\"psid\": 53",
+        "\"psid\": 52",
+        &format!("{}: 192.0.2.1 (a=6 k=8 psid=52) is bound to {B4}", second()),
+    );
+}
+
+// R-023
+#[test]
+fn a_full_address_over_a_shared_one_is_refused() {
+    refused_softwires(
+        "{\"psid-offset\": 6, \"psid-len\": 8, \"psid\": 53}",
+        "{\"psid-offset\": 0, \"psid-len\": 0, \"psid\": 0}",
+        &format!(
+            "{}: 192.0.2.1 overlaps port set a=6 k=8 psid=52 of {B4}",
+            second()
+        ),
+    );
+}
+
+// R-022
+#[test]
+fn system_ports_are_refused_where_that_is_configured() {
+    let softwires = SOFTWIRES.replace("\"psid-offset\": 6", "\"psid-offset\": 0");
+    let softwires = softwires.replace("\"psid\": 53", "\"psid\": 3");
+    let toml = format!("{TOML}[table]\nsystem-ports = \"refuse\"\n");
+    let folder = configured(&toml, &softwires);
+    folder.lwaftr(&["check", "c.toml"]).is_error(
+        2,
+        &format!(
+            "{}: 192.0.2.1 (a=0 k=8 psid=3) contains system ports (0-1023)",
+            second()
+        ),
+    );
+}
+
+// R-064
+#[test]
+fn an_aftr_address_that_is_the_b4_address_is_refused() {
+    refused_softwires(
+        "2001:db8:1::2",
+        "2001:db8:ffff::1",
+        &format!(
+            "{}: AFTR address 2001:db8:ffff::1 is also the B4 address",
+            second()
+        ),
+    );
+}
+
+// R-066
+#[test]
+fn a_table_beyond_softwire_num_max_is_refused() {
+    refused_softwires(
+        "\"softwire-num-max\": 8",
+        "\"softwire-num-max\": 1",
+        &format!(
+            "{}: the table holds its 1 softwires (softwire-num-max)",
+            second()
+        ),
+    );
+}
+
+#[test]
+fn a_reload_to_a_wrong_configuration_is_refused() {
+    let folder = configured(TOML, SOFTWIRES);
+    folder.write("d.toml", TOML.replace("203.0.113.1", "127.0.0.1"));
+    folder
+        .lwaftr(&["check", "c.toml", "--diff", "d.toml"])
+        .is_error(2, "d.toml:6: address 127.0.0.1, needs a unicast address");
+}
+
+fn two_frames() -> [(u64, Vec<u8>); 2] {
+    let packet = V4::udp(REMOTE, USER).payload(b"abcd").build();
+    [
+        (1_000_000, from_internet(&packet)),
+        (2_000_000, from_internet(&packet)),
+    ]
+}
+
+#[test]
+fn a_capture_cut_off_in_a_frame_is_refused_with_its_number() {
+    let folder = configured(TOML, SOFTWIRES);
+    folder.capture("i4.pcap", &two_frames());
+    let whole = folder.read("i4.pcap");
+    // In the second frame's bytes, and in its header.
+    for cut in [1, 46 + 1] {
+        folder.write("i4.pcap", &whole[..whole.len() - cut]);
+        folder
+            .replay(&["--v4-in", "i4.pcap"])
+            .is_error(1, "i4.pcap: frame 2: the file ends in the middle of it");
+    }
+}
+
+#[test]
+fn a_dump_of_a_capture_cut_off_prints_what_came_before() {
+    let folder = configured(TOML, SOFTWIRES);
+    folder.capture("i4.pcap", &two_frames());
+    let whole = folder.read("i4.pcap");
+    folder.write("i4.pcap", &whole[..whole.len() - 1]);
+    let said = folder.run(env!("CARGO_BIN_EXE_lw4o6-dump"), &["i4.pcap"]);
+    assert_eq!(said.out.lines().count(), 1);
+    assert_eq!(
+        (said.code, said.err.as_str()),
+        (
+            1,
+            "error: i4.pcap: frame 2: the file ends in the middle of it\n"
+        )
+    );
+}
+
+#[test]
+fn a_file_that_is_no_capture_is_refused() {
+    let folder = configured(TOML, SOFTWIRES);
+    folder.replay(&["--v4-in", "s.json"]).is_error(
+        1,
+        "s.json: not a pcap or pcapng file: PcapHeader: wrong magic number",
+    );
+    folder.write("empty.pcap", "");
+    folder.replay(&["--v6-in", "empty.pcap"]).is_error(
+        1,
+        "empty.pcap: not a pcap or pcapng file: the file ends in the middle of it",
+    );
+}
+
+#[test]
+fn a_missing_capture_is_refused() {
+    let folder = configured(TOML, SOFTWIRES);
+    folder
+        .replay(&["--v4-in", "gone.pcap"])
+        .is_error(1, "gone.pcap: No such file or directory (os error 2)");
+}
+
+#[test]
+fn a_capture_of_another_link_type_is_refused() {
+    let folder = configured(TOML, SOFTWIRES);
+    folder.capture("i4.pcap", &two_frames());
+    let mut bytes = folder.read("i4.pcap");
+    // The last four bytes of the file header; 101 is raw IP. Which end they are for depends on the magic.
+    let raw = if bytes.starts_with(&[0xa1]) {
+        [0, 0, 0, 101]
+    } else {
+        [101, 0, 0, 0]
+    };
+    bytes.splice(20..24, raw);
+    folder.write("i4.pcap", bytes);
+    folder
+        .replay(&["--v4-in", "i4.pcap"])
+        .is_error(1, "i4.pcap: link type RAW, needs Ethernet (1)");
+}
+
+#[test]
+fn a_frame_longer_than_any_ip_packet_is_refused() {
+    let folder = configured(TOML, SOFTWIRES);
+    folder.capture("i6.pcap", &[(0, vec![0; 70_000])]);
+    folder.replay(&["--v6-in", "i6.pcap"]).is_error(
+        1,
+        "a captured frame of 70000 bytes is longer than any IP packet",
+    );
+}
+
+#[test]
+fn outputs_that_cannot_be_written_fail() {
+    let folder = configured(TOML, SOFTWIRES);
+    let inner = V4::udp(USER, REMOTE).build();
+    let packet = tunnel(B4, common::AFTR, &inner).build();
+    folder.capture("i6.pcap", &[(0, from_access(&packet))]);
+    let gone = "gone/o.pcap: No such file or directory (os error 2)";
+    let outputs = ["--v4-out", "gone/o.pcap", "--v6-out", "o6.pcap"];
+    folder
+        .lwaftr(&[&["replay", "c.toml"], &outputs[..]].concat())
+        .is_error(1, gone);
+    folder
+        .replay(&["--counters", "gone/o.pcap"])
+        .is_error(1, gone);
+    folder
+        .lwaftr(&["generate", "--softwires", "1", "-o", "gone/o.pcap"])
+        .is_error(1, gone);
+}
+
+const SNABB: &str = "softwire-config {
+  binding-table {
+    softwire { ipv4 192.0.2.1; psid 1; b4-ipv6 2001:db8:1::1; br-address 2001:db8:ffff::1; port-set { psid-length 6; } }
+  }
+  external-interface {
+    allow-incoming-icmp true;
+    error-rate-limiting { packets 600000; }
+    reassembly { max-fragments-per-packet 40; }
+    INGRESS
+  }
+  internal-interface {
+    allow-incoming-icmp true;
+    error-rate-limiting { packets 600000; }
+    reassembly { max-fragments-per-packet 40; }
+  }
+  instance {
+    device test;
+    queue {
+      id 0;
+      external-interface {
+        ip 203.0.113.1; mac 02:00:00:00:00:04; next-hop { mac 02:00:00:00:01:04; }
+      }
+      internal-interface {
+        ip 2001:db8:fffe::1; mac 02:00:00:00:00:06; next-hop { mac 02:00:00:00:01:06; }
+      }
+    }
+  }
+}
+";
+
+#[track_caller]
+fn snabb_refused(text: &str, error: &str) {
+    let folder = configured(TOML, SOFTWIRES);
+    folder.write("snabb.conf", text);
+    folder
+        .lwaftr(&["migrate", "snabb.conf", "-o", "m.toml"])
+        .is_error(2, error);
+    assert!(!folder.path().join("m.toml").exists());
+    assert!(!folder.path().join("m.json").exists());
+}
+
+#[test]
+fn a_snabb_configuration_with_a_syntax_error_is_refused_with_its_line() {
+    let text = SNABB.replace("INGRESS", "").replace("id 0;", "id 0");
+    snabb_refused(
+        &text,
+        "snabb.conf:20: expected ';', found \"external-interface\"",
+    );
+}
+
+#[test]
+fn a_snabb_configuration_with_packet_filters_is_refused_with_their_line() {
+    let text = SNABB.replace("INGRESS", "ingress-filter \"ip src 1.2.3.4\";");
+    snabb_refused(
+        &text,
+        "snabb.conf:9: packet filters are not supported: external-interface/ingress-filter \"ip src 1.2.3.4\"; --drop-unsupported leaves it out",
+    );
+}
+
+#[test]
+fn a_configuration_named_like_its_softwire_file_is_refused() {
+    let folder = configured(TOML, SOFTWIRES);
+    folder
+        .lwaftr(&["generate", "--softwires", "1", "-o", "x.json"])
+        .is_error(
+            2,
+            "x.json: the softwires are written to a file of this name; give the configuration another ending, such as .toml",
+        );
+}
+
+#[test]
+fn plans_that_cannot_be_met_are_refused() {
+    let folder = configured(TOML, SOFTWIRES);
+    for (arguments, error) in [
+        (
+            &["--softwires", "0"][..],
+            "--softwires 0, needs 1 to 27406761984",
+        ),
+        (
+            &["--softwires", "1", "--psid-length", "17"],
+            "--psid-length 17, needs 0 to 16",
+        ),
+        (
+            &[
+                "--softwires",
+                "1",
+                "--packets",
+                "1",
+                "--v4-out",
+                "a.pcap",
+                "--frame-size",
+                "63",
+            ],
+            "--frame-size 63, needs 64 to 9000",
+        ),
+    ] {
+        folder
+            .lwaftr(&[&["generate", "-o", "x.toml"], arguments].concat())
+            .is_error(2, error);
+    }
+}
+
+/// The first line on standard error.
+#[track_caller]
+fn bad_usage(program: &str, arguments: &[&str], first: &str) {
+    let said = configured(TOML, SOFTWIRES).run(program, arguments);
+    assert_eq!(said.err.lines().next(), Some(first));
+    assert_eq!((said.code, said.out.as_str()), (2, ""));
+}
+
+#[test]
+fn bad_usage_has_exit_code_2() {
+    let lwaftr = env!("CARGO_BIN_EXE_lwaftr");
+    bad_usage(lwaftr, &["bogus"], "error: unrecognized subcommand 'bogus'");
+    bad_usage(
+        lwaftr,
+        &["check", "--bogus", "c.toml"],
+        "error: unexpected argument '--bogus' found",
+    );
+    bad_usage(
+        lwaftr,
+        &["check"],
+        "error: the following required arguments were not provided:",
+    );
+    bad_usage(
+        lwaftr,
+        &["check", "c.toml", "--log", "loud"],
+        "error: invalid value 'loud' for '--log <LEVEL>'",
+    );
+    let generate = ["generate", "--softwires", "1", "-o", "x.toml"];
+    bad_usage(
+        lwaftr,
+        &[&generate[..], &["--packets", "1"]].concat(),
+        "error: the following required arguments were not provided:",
+    );
+    bad_usage(
+        lwaftr,
+        &[&generate[..], &["--v6-out", "a.pcap"]].concat(),
+        "error: the following required arguments were not provided:",
+    );
+    bad_usage(
+        env!("CARGO_BIN_EXE_lw4o6-dump"),
+        &["--bogus"],
+        "error: unexpected argument '--bogus' found",
+    );
+    bad_usage(
+        env!("CARGO_BIN_EXE_lw4o6-lab"),
+        &["bogus"],
+        "error: no scenario is named `bogus`; --list names them",
+    );
+}
+
+#[test]
+fn a_drain_that_is_no_time_is_refused() {
+    let folder = configured(TOML, SOFTWIRES);
+    folder.replay(&["--drain=-1"]).is_error(
+        2,
+        "--drain: cannot convert float seconds to Duration: value is negative",
+    );
+}
