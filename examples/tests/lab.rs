@@ -143,6 +143,39 @@ fn is_agent_of(id: u32, lab: u32) -> bool {
 }
 
 #[test]
+fn where_namespaces_are_refused_a_scenario_is_skipped_and_that_fails_in_ci() {
+    // Somebody who is nobody in his user namespace may have no further one.
+    let refused = ["-U", env!("CARGO_BIN_EXE_lw4o6-lab"), "basic", "--json"];
+    let run = |ci: bool| {
+        let mut unshare = Command::new("unshare");
+        unshare.args(refused).env_remove("CI");
+        if ci {
+            unshare.env("CI", "true");
+        }
+        unshare.output().unwrap()
+    };
+    let usable = Command::new("unshare").args(["-U", "true"]).output();
+    if !usable.is_ok_and(|output| output.status.success()) {
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "refused namespaces: skipped: no unshare -U"
+        );
+        eprintln!("refused namespaces: skipped: no unshare -U");
+        return;
+    }
+    let output = run(false);
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        "{\"scenario\":\"basic\",\"pass\":null,\"seconds\":0.0,\"facts\":{},\"skipped\":\"needs root or user \
+         namespaces, which this system does not allow: EPERM: Operation not permitted\"}\n"
+    );
+    assert_eq!(
+        (output.status.code(), run(true).status.code()),
+        (Some(0), Some(1))
+    );
+}
+
+#[test]
 fn scenarios_are_listed_by_name() {
     let output = lab(&["--list"]);
     assert_eq!(output.status.code(), Some(0));

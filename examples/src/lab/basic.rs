@@ -10,7 +10,7 @@ use super::endpoint::EndpointConfig;
 use super::host::{Interface, Setup};
 use super::scenario::Facts;
 use super::subscriber::{Expected, exercise};
-use super::topology::{AFTR, AFTR_IPV4, AFTR_IPV6, MTU, Subscriber, Topology, ip, mac};
+use super::topology::{AFTR, AFTR_IPV4, AFTR_IPV6, MTU, Subscriber, Topology, mac};
 
 /// Builds the topology with a second softwire endpoint in place of lwaftr.
 pub(super) fn run(facts: &mut Facts) -> Result<(), String> {
@@ -25,7 +25,7 @@ pub(super) fn run(facts: &mut Facts) -> Result<(), String> {
     let mut topology = Topology::build(&[subscriber])?;
     let [internet, router] = Topology::neighbors_of_middle();
     // Nobody answers for the addresses of an endpoint.
-    let [up, down] = [(ip(AFTR_IPV4), mac(2)), (AFTR_IPV6.into(), mac(3))];
+    let [up, down] = [(AFTR_IPV4.into(), mac(2)), (AFTR_IPV6.into(), mac(3))];
     topology.internet.ask::<()>(&knowing(up))?;
     topology.access.ask::<()>(&knowing(down))?;
     let endpoint = EndpointConfig {

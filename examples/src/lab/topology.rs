@@ -8,7 +8,7 @@
 //!                    2001:db8:aaaa::1 (AFTR)
 //! ```
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use lw4o6_wire::PortParams;
 use lw4o6_wire::ethernet::MacAddr;
@@ -290,10 +290,4 @@ fn settings(all: &[(&str, &str)]) -> Vec<(String, String)> {
     all.iter()
         .map(|&(path, value)| (path.to_owned(), value.to_owned()))
         .collect()
-}
-
-/// The same address in the type that covers both families.
-#[must_use]
-pub fn ip(address: Ipv4Addr) -> IpAddr {
-    address.into()
 }
