@@ -46,7 +46,8 @@ fn symbols(features: &str) -> Result<Vec<String>, String> {
         "cargo build -q --release --manifest-path {manifest} {features}"
     )))?;
     let archive = root().join("nostd-probe/target/release/libnostd_probe.a");
-    let listing = output(command("nm").arg(archive))?;
+    // Members without symbols are worth no line each.
+    let listing = output(command("nm --quiet").arg(archive))?;
     let own = listing
         .split("\n\n")
         .filter(|member| member.trim_start().starts_with("nostd_probe-"));
