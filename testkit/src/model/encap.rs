@@ -141,7 +141,7 @@ fn check_end(packet: &V4) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Lowers the MSS option of a SYN.
+/// Lowers every MSS option of a SYN, unless its options are malformed somewhere.
 fn clamp(packet: &mut [u8], max: usize) {
     let tcp = usize::from(packet[0] & 15) * 4;
     let first = be16(packet, 6) & 0x1fff == 0;
@@ -149,10 +149,32 @@ fn clamp(packet: &mut [u8], max: usize) {
         return;
     }
     let end = tcp + usize::from(packet[tcp + 12] >> 4) * 4;
-    if end > packet.len() {
+    if end > packet.len() || end < tcp + 20 {
         return;
     }
-    let mut at = tcp + 20;
+    let Some(places) = mss_options(packet, tcp + 20, end) else {
+        return;
+    };
+    let before = sum_at(packet, tcp);
+    for at in places {
+        let lower = usize::from(be16(packet, at)).min(max);
+        put16(packet, at, lower);
+    }
+    let after = sum_at(packet, tcp);
+    if before == after {
+        return;
+    }
+    // The stored sum changes by what the data's sum changed.
+    let mut sum = u32::from(!be16(packet, tcp + 16)) + u32::from(after) + u32::from(!before);
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    put16(packet, tcp + 16, usize::from(!(sum as u16)));
+}
+
+/// Where the values of the MSS options stand; `None` for a malformed list.
+fn mss_options(packet: &[u8], mut at: usize, end: usize) -> Option<Vec<usize>> {
+    let mut places = Vec::new();
     while at < end && packet[at] != 0 {
         if packet[at] == 1 {
             at += 1;
@@ -163,24 +185,15 @@ fn clamp(packet: &mut [u8], max: usize) {
         } else {
             0
         };
-        if len < 2 || at + len > end {
-            return;
+        if len < 2 || at + len > end || (packet[at] == 2 && len != 4) {
+            return None;
         }
-        if packet[at] == 2 && len == 4 && usize::from(be16(packet, at + 2)) > max {
-            let before = sum_at(packet, tcp);
-            put16(packet, at + 2, max);
-            let after = sum_at(packet, tcp);
-            let old = u32::from(!be16(packet, tcp + 16));
-            // The stored sum changes by what the data's sum changed.
-            let mut sum = old + u32::from(after) + u32::from(!before);
-            while sum > 0xffff {
-                sum = (sum & 0xffff) + (sum >> 16);
-            }
-            put16(packet, tcp + 16, usize::from(!(sum as u16)));
-            return;
+        if packet[at] == 2 {
+            places.push(at + 2);
         }
         at += len;
     }
+    Some(places)
 }
 
 /// One's complement sum of the segment without its checksum field.
