@@ -56,6 +56,10 @@ impl Config {
             .map_err(|error| located(path, &text, error.span(), error.message()))?;
         file.check()
             .map_err(|(span, what)| located(path, &text, Some(span), &what))?;
+        file.check_keys().map_err(|(section, key, what)| {
+            let span = place(&text, section, key);
+            located(path, &text, span, &format!("{section}.{key}: {what}"))
+        })?;
         let softwires = path
             .parent()
             .unwrap_or(Path::new(""))

@@ -182,6 +182,88 @@ impl ConfigFile {
     }
 }
 
+/// Largest `slab-bytes`. Memory is taken when a worker starts, so more is a slip of the pen that would
+/// end the program there.
+const MOST_SLAB: usize = 1 << 30;
+
+/// Most `contexts`, for the same reason.
+const MOST_CONTEXTS: usize = 1 << 20;
+
+/// A key that is wrong: section, key, what is wrong.
+pub(super) type WrongKey = (&'static str, &'static str, String);
+
+impl ConfigFile {
+    /// The rules for keys whose values do not know their place.
+    ///
+    /// # Errors
+    ///
+    /// The first key that breaks one, with the rule.
+    pub(super) fn check_keys(&self) -> Result<(), WrongKey> {
+        for (section, key, value, most) in [
+            (
+                "forwarding",
+                "slab-bytes",
+                self.forwarding.slab_bytes,
+                MOST_SLAB,
+            ),
+            (
+                "reassembly",
+                "contexts",
+                self.reassembly.contexts,
+                MOST_CONTEXTS,
+            ),
+            (
+                "fragments",
+                "contexts",
+                self.fragments.contexts,
+                MOST_CONTEXTS,
+            ),
+        ] {
+            if value > most {
+                return Err((section, key, format!("{value} is above {most}")));
+            }
+        }
+        for (section, mac) in [
+            ("internet", self.internet.mac),
+            ("softwire", self.softwire.mac),
+        ] {
+            if let Some(Text(mac)) = mac.filter(|mac| is_group(mac.0)) {
+                let what = format!("{mac} is a group address, needs that of one interface");
+                return Err((section, "mac", what));
+            }
+        }
+        let own = *self.internet.address.get_ref();
+        let is_router = |ip: Ipv4Addr| {
+            !(ip.is_unspecified() || ip.is_multicast() || ip.is_broadcast() || ip == own)
+        };
+        check_hop("internet", self.internet.next_hop.0, is_router)?;
+        let own = self.softwire.address.0.addr();
+        let is_router = |ip: Ipv6Addr| !(ip.is_unspecified() || ip.is_multicast() || ip == own);
+        check_hop("softwire", self.softwire.next_hop.0, is_router)
+    }
+}
+
+fn check_hop<A: std::fmt::Display + Copy>(
+    section: &'static str,
+    hop: Hop<A>,
+    is_router: impl Fn(A) -> bool,
+) -> Result<(), WrongKey> {
+    let right = match hop {
+        Hop::Address(address) => is_router(address),
+        Hop::Mac(mac) => !is_group(mac),
+    };
+    if right {
+        return Ok(());
+    }
+    let what = format!("{hop} is no address of a router, needs another host's");
+    Err((section, "next-hop", what))
+}
+
+/// Whether an Ethernet address is not that of one interface (IEEE 802: lowest bit of the first byte).
+fn is_group(mac: MacAddr) -> bool {
+    mac.0[0] & 1 != 0
+}
+
 fn default_mtu() -> Spanned<u16> {
     Spanned::new(0..0, 1500)
 }
