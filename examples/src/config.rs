@@ -21,9 +21,10 @@ pub use self::file::{
 };
 pub use self::knobs::{
     B4IcmpSource, DfPolicy, DscpDecap, DscpEncap, Ecn, FlowHash, FlowLabel, ForeignIpv4,
-    Forwarding, FragmentKnobs, IcmpKnobs, InboundEcho, InnerFragmentation, MssClamp, MssName,
-    Pmtud, PoolSource, PrivateDestination, QuotedChecksum, ReassemblyKnobs, Switch,
-    SystemPortPolicy, TableKnobs, UnboundDestination, UnboundSource, Uniform, UnknownProtocol,
+    Forwarding, FragmentHandling, FragmentKnobs, IcmpKnobs, InboundEcho, InnerFragmentation,
+    MssClamp, MssName, Pmtud, PoolSource, PrivateDestination, QuotedChecksum, ReassemblyKnobs,
+    Switch, SystemPortPolicy, TableKnobs, UnboundDestination, UnboundSource, Uniform,
+    UnknownProtocol,
 };
 pub use self::text::{LinkAddress, Text};
 use crate::error::{Failure, located};

@@ -14,9 +14,10 @@ use lw4o6_binding::{Binding, Expiry, Origin};
 use lw4o6_wire::PortParams;
 
 use crate::config::{
-    B4IcmpSource, ConfigFile, DscpDecap, FlowLabel, ForeignIpv4, Forwarding, FragmentKnobs, Hop,
-    IcmpKnobs, InboundEcho, InstanceSection, InternetSection, LinkAddress, MacFilter, PoolSource,
-    PrivateDestination, ReassemblyKnobs, SoftwireSection, Switch, TableKnobs, Text, unplaced,
+    B4IcmpSource, ConfigFile, DscpDecap, FlowLabel, ForeignIpv4, Forwarding, FragmentHandling,
+    FragmentKnobs, Hop, IcmpKnobs, InboundEcho, InstanceSection, InternetSection, LinkAddress,
+    MacFilter, PoolSource, PrivateDestination, ReassemblyKnobs, SoftwireSection, Switch,
+    TableKnobs, Text, unplaced,
 };
 use crate::error::Failure;
 use crate::output;
@@ -282,7 +283,9 @@ fn file(snabb: &SnabbConfig, queue: &SnabbQueue, to: &Path) -> Result<ConfigFile
             fragments: limit(snabb.internal.max_fragments_per_packet.value),
             ..ReassemblyKnobs::default()
         },
+        // Snabb follows none.
         fragments: FragmentKnobs {
+            handling: FragmentHandling::Reassemble,
             contexts: limit(snabb.external.max_packets.value.min(MAX_CONTEXTS)),
             fragments: limit(snabb.external.max_fragments_per_packet.value),
             ..FragmentKnobs::default()

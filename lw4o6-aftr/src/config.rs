@@ -143,18 +143,33 @@ pub struct ReassemblyConfig {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FragmentConfig {
-    /// Whether they are followed at all. Default [`Switch::On`]; off drops them.
-    pub handling: Switch,
-    /// Datagrams followed per worker. Default 4,096.
+    /// What is done about them. Default [`FragmentHandling::Follow`].
+    pub handling: FragmentHandling,
+    /// Datagrams followed per worker, and as many put together. Default 4,096.
     pub contexts: usize,
-    /// Bytes held for fragments that came before their first one, per worker. Default 1 MiB.
+    /// Bytes held for fragments that came before their first one, per worker. Default 1 MiB. With
+    /// [`FragmentHandling::Reassemble`] one half is for fragments to put together, the other for
+    /// those from B4s.
     pub bytes: usize,
     /// Bytes held for one source: a B4, or an IPv4 address of the Internet. Default 128 KiB.
     pub bytes_per_source: usize,
     /// Fragments in one datagram. Default 64.
     pub fragments: usize,
-    /// Time a fragment waits for its first one, and a context is kept. Default 15 s, at least 2 s.
+    /// Time a fragment waits for its first one or the others, and a context is kept. Default 15 s, at least 2 s.
     pub timeout: Duration,
+}
+
+/// What is done about IPv4 fragments on shared addresses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum FragmentHandling {
+    /// They are forwarded as they are, by the ports of their first one (RFC 7597 §8.3.2).
+    #[default]
+    Follow,
+    /// Those from the Internet are put together before lookup (RFC 7597 §8.3.2, RFC 791 §3.2) and
+    /// go on as one packet. Those from B4s are followed.
+    Reassemble,
+    /// They are dropped.
+    Off,
 }
 
 /// A two-valued knob.
@@ -430,7 +445,7 @@ impl Default for ReassemblyConfig {
 impl Default for FragmentConfig {
     fn default() -> Self {
         Self {
-            handling: Switch::On,
+            handling: FragmentHandling::default(),
             contexts: 4_096,
             bytes: 1 << 20,
             bytes_per_source: 128 << 10,

@@ -111,7 +111,7 @@ counters! {
     Consumed = "consumed",
     /// Frames dropped.
     Dropped = "dropped",
-    /// Kept IPv6 fragments that became part of a reassembled packet.
+    /// Kept fragments that became part of a reassembled packet.
     Merged = "merged",
     /// Kept IPv4 fragments let go by their first fragment.
     Released = "released",
@@ -261,6 +261,8 @@ const fn is_fragment_reason(reason: DropReason) -> bool {
             | DropReason::Ipv4FragmentCount
             | DropReason::Ipv4FragmentFull
             | DropReason::Ipv4FragmentQuota
+            | DropReason::Ipv4ReassemblyTimeout
+            | DropReason::Ipv4ReassemblyEcn
             | DropReason::FragmentNoFirst
             | DropReason::FragmentRefused
             | DropReason::FragmentsOff

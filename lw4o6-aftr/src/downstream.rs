@@ -80,7 +80,7 @@ impl Worker {
     }
 
     /// Nobody on the Internet has an address of ours, or one that exists in tunnels only. R-086 R-097
-    fn check_internet_source(&self, ipv4: &Ipv4, ours: bool) -> Result<(), DropReason> {
+    pub(crate) fn check_internet_source(&self, ipv4: &Ipv4, ours: bool) -> Result<(), DropReason> {
         let src = ipv4.inner.src;
         if is_service(src) {
             return Err(DropReason::ServiceAddress);

@@ -159,6 +159,10 @@ drop_reasons! {
     Ipv4FragmentFull = "ipv4-fragment-full",
     /// This source has used up its share of the fragment memory.
     Ipv4FragmentQuota = "ipv4-fragment-quota",
+    /// Fragments to be put together, held until the timer ran out.
+    Ipv4ReassemblyTimeout = "ipv4-reassembly-timeout",
+    /// Congestion marks and not-capable fragments in one datagram (RFC 3168 §5.3).
+    Ipv4ReassemblyEcn = "ipv4-reassembly-ecn",
     /// The first fragment never came.
     FragmentNoFirst = "fragment-no-first",
     /// The datagram's first fragment was refused.

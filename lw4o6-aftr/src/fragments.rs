@@ -3,20 +3,22 @@
 //!
 //! What an IPv4 fragment lacks are ports. They are remembered from its first one, and every
 //! fragment is then checked and looked up like a whole packet, so a binding that goes takes the
-//! rest of a datagram with it.
+//! rest of a datagram with it. Where the knob says so, those from the Internet are put together
+//! instead and go on as one packet.
 
 use lw4o6_wire::icmpv6::{Icmpv6ErrorKind, ParameterProblemCode};
 use lw4o6_wire::{FrameBuf, HEADROOM, Instant, IpProtocol, Ipv4Packet, Ipv6Header, ipv6_ext};
 
-use crate::classify::{Ipv4, Tunnel};
-use crate::config::{Hairpin, Switch};
+use crate::classify::{Found, Ipv4, Tunnel};
+use crate::config::{FragmentConfig, FragmentHandling, Hairpin, Switch};
 use crate::counters::Counter;
 use crate::emit::Emitted;
 use crate::inner::Inner;
 use crate::key::{Direction, Key, key};
-use crate::reassembly::Reassembled;
+use crate::reassembly::{Reassembled, Reassembly};
 use crate::refusal::Refusal;
 use crate::tracker::{FragmentKey, Later, Piece};
+use crate::upstream::check_header;
 use crate::worker::Worker;
 use crate::{DropReason, Side, Verdict};
 
@@ -99,6 +101,56 @@ impl Worker {
         }
     }
 
+    /// Whether this is a fragment from the Internet to be put together. R-145
+    pub(crate) fn reassembles(&self, ipv4: &Ipv4) -> bool {
+        ipv4.inner.is_fragment()
+            && self.settings.config.fragments.handling == FragmentHandling::Reassemble
+            && self.is_shared(ipv4.inner.dst)
+    }
+
+    /// W3, where fragments are not followed. The packet they make is processed, and counted as
+    /// received, like one that came whole. R-141
+    pub(crate) fn reassemble_ipv4(
+        &mut self,
+        now: Instant,
+        frame: &FrameBuf<'_>,
+        ipv4: &Ipv4,
+        found: Found,
+    ) -> Result<Emitted, Refusal> {
+        check_header(ipv4)?;
+        self.check_internet_source(ipv4, found.peer_managed)?;
+        let protocol = ipv4.inner.protocol;
+        // What would be refused when it is whole is not held.
+        if protocol == IpProtocol::ICMP {
+            if self.settings.config.icmp.incoming_v4 == Switch::Off {
+                return Err(DropReason::Icmpv4Policy.into());
+            }
+        } else if !protocol.has_ports() {
+            return Err(DropReason::NoL4Port.into());
+        }
+        let Some(reassembly) = &mut self.ipv4_reassembly else {
+            return Err(DropReason::Internal.into());
+        };
+        let (slab, scratch) = (&mut self.slab, &mut self.scratch);
+        let outcome = reassembly.push_ipv4(slab, now, frame.packet(), scratch, HEADROOM);
+        let evicted = reassembly.take_evicted();
+        self.discard(DropReason::Ipv4FragmentFull, evicted);
+        self.count_evictions();
+        match outcome {
+            Reassembled::Held => Ok(Verdict::Consumed.into()),
+            Reassembled::Complete { len, merged } => {
+                self.counters.add(Counter::Merged, merged + 1);
+                self.counters.add(Counter::Reassembled, 1);
+                self.process_scratch(now, Side::Internet, len);
+                Ok(Verdict::Consumed.into())
+            }
+            Reassembled::Refused { reason, lost, .. } => {
+                self.discard(reason, lost);
+                Err(reason.into())
+            }
+        }
+    }
+
     /// U6. R-142 R-143
     pub(crate) fn upstream_ports(
         &mut self,
@@ -142,7 +194,7 @@ impl Worker {
         inner: &Inner,
         tunnel: Option<&Tunnel>,
     ) -> Result<Ports, DropReason> {
-        if self.settings.config.fragments.handling == Switch::Off {
+        if self.settings.config.fragments.handling == FragmentHandling::Off {
             return Err(DropReason::FragmentsOff);
         }
         if inner.protocol != IpProtocol::ICMP && !inner.protocol.has_ports() {
@@ -176,8 +228,7 @@ impl Worker {
         {
             Ok(released) => {
                 self.releasing |= released > 0;
-                self.counters
-                    .set(Counter::FragmentEvictions, self.tracker.evictions());
+                self.count_evictions();
                 Ok(Ports::First(ports))
             }
             Err(refusal) => {
@@ -208,12 +259,28 @@ impl Worker {
         Err(refusal)
     }
 
+    fn count_evictions(&self) {
+        let ipv4 = self.ipv4_reassembly.as_ref();
+        let evictions = self.tracker.evictions() + ipv4.map_or(0, Reassembly::evictions);
+        self.counters.set(Counter::FragmentEvictions, evictions);
+    }
+
     /// Counts held fragments that are given up.
     pub(crate) fn discard(&self, reason: DropReason, lost: usize) {
         if lost > 0 {
             self.counters.add(Counter::Discarded, lost);
             self.counters.drops(reason, lost);
         }
+    }
+}
+
+/// What of the knobs is for fragments that are followed: half of the bytes where others are put
+/// together.
+pub(crate) fn followed(config: &FragmentConfig) -> FragmentConfig {
+    let shared = config.handling == FragmentHandling::Reassemble;
+    FragmentConfig {
+        bytes: config.bytes >> u32::from(shared),
+        ..config.clone()
     }
 }
 

@@ -1,10 +1,11 @@
-//! Reassembly of tunnel packets (RFC 8200 §4.5, RFC 5722, RFC 3168 §5.3).
+//! Reassembly of tunnel packets (RFC 8200 §4.5, RFC 5722, RFC 3168 §5.3), and of IPv4 packets from
+//! the Internet where that is configured (RFC 791 §3.2). In what the two differ is in [`family`].
 //!
 //! Fragments are kept in the worker's slab until the last gap closes; the fragment that closes it
 //! is never stored. A datagram that breaks a rule leaves a tombstone behind until its time is up,
 //! so that what still arrives of it is not taken for a new one (RFC 5722 §4).
 //!
-//! Memory is bounded three times: for the worker, for each B4 and for each datagram. Where memory
+//! Memory is bounded three times: for the worker, for each source and for each datagram. Where memory
 //! is short the newcomer is refused. Evicting an older datagram instead would let whoever sends
 //! the most fragments throw out those of everybody else; refusing leaves a B4 that stays within its
 //! share what it holds, and a flood can only take what is free. The datagram that was refused a
@@ -14,8 +15,7 @@
 //! half of the memory is in use, [`Reassembly::is_tight`] says so, and the packet path then lets
 //! only fragments in whose source has a binding: of those, one subscriber has few.
 
-use lw4o6_wire::ipv6_ext::ExtWalk;
-use lw4o6_wire::{EcnMix, Instant, Ipv6Header};
+use lw4o6_wire::{EcnMix, Instant};
 
 use crate::DropReason;
 use crate::config::ReassemblyConfig;
@@ -23,10 +23,14 @@ use crate::quota::{Exceeded, Quota, Usage};
 use crate::slab::Slab;
 use crate::timed_map::{Slot, TimedMap};
 
-use self::arrival::{Arrival, First, check_alone};
+use self::arrival::{Arrival, First};
+use self::family::Family;
 use self::pieces::{List, Misfit, Pieces};
 
 mod arrival;
+mod family;
+mod ipv4;
+mod ipv6;
 mod pieces;
 
 #[cfg(test)]
@@ -52,7 +56,7 @@ pub(crate) enum Reassembled {
     Held,
     /// It was the last one missing.
     Complete {
-        /// Bytes of the packet, which stands in the scratch buffer without its Fragment header.
+        /// Bytes of the packet, which stands in the scratch buffer and is no fragment any more.
         len: usize,
         /// Fragments that had been held for it.
         merged: usize,
@@ -84,13 +88,16 @@ pub(crate) struct Expired<'a> {
     pub(crate) fragments: usize,
     /// The first 1,232 bytes at most of the fragment at offset 0, as it was received. // R-129
     pub(crate) first: Option<&'a [u8]>,
-    /// Its source, the B4.
+    /// Its source.
     pub(crate) src: [u8; 16],
-    /// Its destination, an AFTR address.
+    /// Its destination.
     pub(crate) dst: [u8; 16],
 }
 
 /// Datagrams are told apart by source, destination and identification. // R-127
+///
+/// Of IPv4, addresses are in their mapped form, and the protocol stands above the 16 bits of the
+/// identification. // R-143
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Key {
     src: [u8; 16],
@@ -118,9 +125,10 @@ enum State {
     Dead(DropReason),
 }
 
-/// Reassembly of one worker.
+/// Reassembly of one worker, for one version of IP.
 #[derive(Debug)]
 pub(crate) struct Reassembly {
+    family: &'static Family,
     datagrams: TimedMap<Key, Datagram>,
     pieces: Pieces,
     quota: Quota,
@@ -128,13 +136,15 @@ pub(crate) struct Reassembly {
     quote: Box<[u8]>,
     warned: bool,
     warnings: u64,
+    evicted: usize, // fragments that went with an evicted datagram, for `take_evicted`
+    evictions: u64,
 }
 
 /// The knobs, as they are in force.
 #[derive(Clone, Copy, Debug)]
 struct Limits {
     total: Usage,
-    per_b4: Usage,
+    per_source: Usage,
     fragments: usize,
     timeout: core::time::Duration,
     path_mru: usize,
@@ -148,14 +158,14 @@ impl Limits {
             pieces: capacity.pieces,
         };
         // A sixteenth of the contexts: about as many as the default share of bytes can fill.
-        let per_b4 = Usage {
+        let per_source = Usage {
             contexts: (total.contexts / 16).max(8),
             bytes: config.bytes_per_b4,
             pieces: total.pieces,
         };
         Self {
             total,
-            per_b4,
+            per_source,
             fragments: config.fragments,
             timeout: config.timeout,
             path_mru: usize::from(path_mru).max(MIN_PATH_MRU),
@@ -164,8 +174,8 @@ impl Limits {
 }
 
 impl Reassembly {
-    /// Reassembly within half of `slab` at most. The number of contexts is fixed here.
-    pub(crate) fn new(
+    fn of_family(
+        family: &'static Family,
         config: &ReassemblyConfig,
         path_mru: u16,
         slab: &Slab,
@@ -180,74 +190,37 @@ impl Reassembly {
         };
         let limits = Limits::new(config, path_mru, capacity);
         Self {
+            family,
             datagrams: TimedMap::new(limits.total.contexts, secret),
             pieces: Pieces::new(pieces),
-            quota: Quota::new(limits.total, limits.per_b4, secret),
+            quota: Quota::new(limits.total, limits.per_source, secret),
             limits,
             quote: vec![0; QUOTE].into_boxed_slice(),
             warned: false,
             warnings: 0,
+            evicted: 0,
+            evictions: 0,
         }
     }
 
-    /// Puts other limits in force. Contexts beyond the number at construction are not added.
-    pub(crate) fn reconfigure(&mut self, config: &ReassemblyConfig, path_mru: u16, slab: &Slab) {
-        let capacity = Usage {
-            contexts: self.datagrams.capacity(),
-            bytes: slab.capacity() / 2,
-            pieces: self.pieces.capacity(),
-        };
-        self.limits = Limits::new(config, path_mru, capacity);
-        let Limits { total, per_b4, .. } = self.limits;
-        self.quota.set_limits(total, per_b4);
-    }
-
-    /// Takes in a fragment. `packet` is the whole IPv6 packet without padding, `walk` ended at its
-    /// Fragment header.
-    ///
-    /// A reassembled packet is written to `scratch` from `start` on.
-    pub(crate) fn push(
+    /// Takes in a fragment that keeps the rules for one alone.
+    fn take_in(
         &mut self,
         slab: &mut Slab,
         now: Instant,
-        packet: &[u8],
-        walk: &ExtWalk<'_>,
+        key: Key,
+        arrival: &Arrival<'_>,
         scratch: &mut [u8],
         start: usize,
     ) -> Reassembled {
-        let (Some(header), Ok((outer, _))) = (walk.fragment, Ipv6Header::split_quoted(packet))
-        else {
-            return refused(DropReason::Internal, 0);
-        };
-        let arrival = Arrival {
-            packet,
-            header,
-            data: walk.payload,
-            named_at: walk.next_header_at,
-            fragment_at: FIXED + walk.offset,
-        };
-        let key = Key {
-            src: outer.src().octets(),
-            dst: outer.dst().octets(),
-            ident: header.ident,
-        };
-        if let Err(refused) = check_alone(&arrival, walk) {
-            return refused;
-        }
-        if header.is_atomic() {
-            // alone, whatever else carries this identification.
-            let mut alone = Datagram::new(Usage::default());
-            alone.take(&arrival, outer.ecn());
-            return self.complete(slab, alone, &arrival, scratch, start);
-        }
         let slot = match self.datagrams.find(&key) {
             Some(slot) => slot,
-            None => match self.open(now, key) {
+            None => match self.open(slab, now, key) {
                 Ok(slot) => slot,
                 Err(reason) => return refused(reason, 0),
             },
         };
-        match self.fit(slab, slot, &arrival) {
+        match self.fit(slab, slot, arrival) {
             Ok(()) => {}
             Err(Fit::Alone(reason)) => return refused(reason, 0),
             Err(Fit::Kill(reason)) => return refused(reason, self.kill(slab, slot, reason)),
@@ -255,14 +228,14 @@ impl Reassembly {
         let Some(datagram) = self.datagrams.get_mut(slot) else {
             return refused(DropReason::Internal, 0);
         };
-        datagram.take(&arrival, outer.ecn());
+        datagram.take(arrival);
         if datagram.end == Some(datagram.bytes) {
             let Some(datagram) = self.close(slot) else {
                 return refused(DropReason::Internal, 0);
             };
-            return self.complete(slab, datagram, &arrival, scratch, start);
+            return self.complete(slab, datagram, arrival, scratch, start);
         }
-        match self.hold(slab, now, slot, &arrival) {
+        match self.hold(slab, now, slot, arrival) {
             Ok(()) => Reassembled::Held,
             Err(reason) => refused(reason, self.kill(slab, slot, reason)),
         }
@@ -322,27 +295,68 @@ impl Reassembly {
         self.above(4)
     }
 
+    /// How many held fragments have gone with an evicted datagram since the last call.
+    pub(crate) const fn take_evicted(&mut self) -> usize {
+        core::mem::replace(&mut self.evicted, 0)
+    }
+
+    /// How many datagrams, tombstones included, have made room for younger ones.
+    pub(crate) const fn evictions(&self) -> u64 {
+        self.evictions
+    }
+
     /// Slab memory and contexts in use, tombstones included.
     #[cfg(test)]
     pub(crate) const fn usage(&self) -> Usage {
         self.quota.total()
     }
 
-    fn open(&mut self, now: Instant, key: Key) -> Result<Slot, DropReason> {
+    fn open(&mut self, slab: &mut Slab, now: Instant, key: Key) -> Result<Slot, DropReason> {
         let charged = Usage {
             contexts: 1,
             ..Usage::default()
         };
-        //
-        self.quota
-            .charge(now, key.src, charged)
-            .map_err(full_reason)?;
+        self.charge(slab, now, key.src, charged, None)?;
         let slot = self.datagrams.insert(now, key, Datagram::new(charged));
         if slot.is_none() {
             self.quota.release(key.src, charged);
         }
         self.watch();
-        slot.ok_or(DropReason::Ipv6ReassemblyFull)
+        slot.ok_or(self.family.full)
+    }
+
+    /// Charges `src`, at the expense of others than `of` where this family has it so. // R-140
+    fn charge(
+        &mut self,
+        slab: &mut Slab,
+        now: Instant,
+        src: [u8; 16],
+        more: Usage,
+        of: Option<Slot>,
+    ) -> Result<(), DropReason> {
+        loop {
+            match self.quota.charge(now, src, more) {
+                Ok(()) => return Ok(()),
+                Err(Exceeded::Source) => return Err(self.family.quota),
+                Err(Exceeded::Total) if self.family.evicts && self.evict(slab, of) => {}
+                Err(Exceeded::Total) => return Err(self.family.full),
+            }
+        }
+    }
+
+    /// Gives up the oldest datagram, unless that is `but`; false where there is none.
+    fn evict(&mut self, slab: &mut Slab, but: Option<Slot>) -> bool {
+        let oldest = self.datagrams.oldest().map(|(slot, _)| slot);
+        let Some(datagram) = oldest
+            .filter(|_| oldest != but)
+            .and_then(|slot| self.close(slot))
+        else {
+            return false;
+        };
+        self.evicted += datagram.count;
+        self.evictions += 1;
+        self.pieces.clear(slab, datagram.pieces);
+        true
     }
 
     /// Takes a datagram out and gives its share back; its pieces are left to the caller.
@@ -362,17 +376,22 @@ impl Reassembly {
             return Err(Fit::Alone(reason)); // also what arrives later
         }
         let Datagram { pieces, end, .. } = *datagram;
+        if arrival.is_first() && datagram.first.is_some_and(|f| f.flow != arrival.first.flow) {
+            // Which of the two the rest belongs to cannot be known.
+            return Err(Fit::Kill(self.family.conflict));
+        }
         match self.pieces.compare(slab, pieces, end, arrival) {
             Ok(()) => {}
             //
-            Err(Misfit::Duplicate) => return Err(Fit::Alone(DropReason::Ipv6FragmentDuplicate)),
-            Err(Misfit::Overlap) => return Err(Fit::Kill(DropReason::Ipv6FragmentOverlap)),
+            Err(Misfit::Duplicate) => return Err(Fit::Alone(self.family.duplicate)),
+            Err(Misfit::Overlap) => return Err(Fit::Kill(self.family.overlap)),
         }
         if datagram.count >= self.limits.fragments {
-            return Err(Fit::Kill(DropReason::Ipv6FragmentCount));
+            return Err(Fit::Kill(self.family.count));
         }
-        if FIXED + arrival.end() > self.limits.path_mru + EXT_ALLOWANCE {
-            return Err(Fit::Kill(DropReason::Ipv6ReassembledTooBig));
+        let headers = self.family.uncounted;
+        if headers + arrival.end() > self.limits.path_mru + EXT_ALLOWANCE {
+            return Err(Fit::Kill(self.family.too_big));
         }
         Ok(())
     }
@@ -396,18 +415,17 @@ impl Reassembly {
             bytes: Slab::cost(bytes.len()),
             pieces: 1,
         };
-        let charged = self.quota.charge(now, key.src, charge);
-        charged.map_err(full_reason)?;
+        self.charge(slab, now, key.src, charge, Some(slot))?;
         let Some(stored) = slab.store(&[bytes]) else {
             self.quota.release(key.src, charge);
-            return Err(DropReason::Ipv6ReassemblyFull);
+            return Err(self.family.full);
         };
         let datagram = self.datagrams.get_mut(slot).ok_or(DropReason::Internal)?;
-        let (list, offset) = (&mut datagram.pieces, arrival.header.offset);
+        let (list, offset) = (&mut datagram.pieces, arrival.offset);
         if let Err(stored) = self.pieces.insert(list, offset, skip, stored) {
             slab.free(stored); // not reached: there are as many pieces as chunks
             self.quota.release(key.src, charge);
-            return Err(DropReason::Ipv6ReassemblyFull);
+            return Err(self.family.full);
         }
         datagram.charged.bytes += charge.bytes;
         datagram.charged.pieces += 1;
@@ -469,12 +487,12 @@ impl Reassembly {
         start: usize,
     ) -> Result<usize, DropReason> {
         let first = datagram.first.ok_or(DropReason::Internal)?;
-        let head_len = first.fragment_at;
-        let payload_len = head_len.saturating_sub(FIXED) + datagram.bytes;
+        let head_len = first.head_len;
+        let len = head_len + datagram.bytes;
         // The fragment at offset 0 may have longer headers than the one R-131 was checked on.
-        let payload_field =
-            u16::try_from(payload_len).map_err(|_| DropReason::Ipv6FragmentTooLong)?;
-        let len = FIXED + payload_len;
+        if len.saturating_sub(self.family.uncounted) > usize::from(u16::MAX) {
+            return Err(self.family.too_long);
+        }
         let packet = scratch
             .get_mut(start..start.saturating_add(len))
             .ok_or(DropReason::Internal)?;
@@ -496,32 +514,8 @@ impl Reassembly {
                 .and_then(|room| room.get_mut(..piece.len()));
             piece.read(slab, room.ok_or(DropReason::Internal)?);
         }
-        if let Some(next) = head.get_mut(first.named_at) {
-            *next = first.next.0;
-        }
-        let fixed: &mut [u8; FIXED] = head.first_chunk_mut().ok_or(DropReason::Internal)?;
-        let mut fixed = Ipv6Header::new(fixed);
-        fixed.set_payload_len(payload_field);
-        let ecn = datagram.ecn.result(fixed.ecn());
-        let ecn = ecn.ok_or(DropReason::Ipv6ReassemblyEcn)?;
-        fixed.set_traffic_class(fixed.dscp() << 2 | ecn.bits());
-        self.check_size(packet)?;
+        (self.family.finish)(packet, first, datagram.ecn, self.limits.path_mru)?;
         Ok(len)
-    }
-
-    /// Holds a reassembled packet to softwire-path-mru, extension headers aside.
-    fn check_size(&self, packet: &[u8]) -> Result<(), DropReason> {
-        let ext = match Ipv6Header::split(packet) {
-            // A chain that cannot be walked is the business of the checks that follow.
-            Ok((header, payload)) => {
-                lw4o6_wire::ipv6_ext::walk(header.next_header(), payload).map_or(0, |w| w.offset)
-            }
-            Err(_) => return Err(DropReason::Internal),
-        };
-        if packet.len().saturating_sub(ext) > self.limits.path_mru {
-            return Err(DropReason::Ipv6ReassembledTooBig);
-        }
-        Ok(())
     }
 
     /// Copies what an ICMPv6 error may quote of the first fragment; returns how much that is.
@@ -562,14 +556,14 @@ impl Datagram {
     }
 
     /// Notes what a fragment that fits tells about the datagram.
-    fn take(&mut self, arrival: &Arrival<'_>, ecn: lw4o6_wire::Ecn) {
+    fn take(&mut self, arrival: &Arrival<'_>) {
         self.bytes += arrival.data.len();
-        self.ecn.add(ecn);
-        if !arrival.header.more {
+        self.ecn.add(arrival.ecn);
+        if !arrival.more {
             self.end = Some(arrival.end());
         }
         if arrival.is_first() {
-            self.first = Some(arrival.first());
+            self.first = Some(arrival.first);
         }
     }
 }
@@ -588,12 +582,5 @@ const fn refused(reason: DropReason, lost: usize) -> Reassembled {
         reason,
         problem: None,
         lost,
-    }
-}
-
-const fn full_reason(exceeded: Exceeded) -> DropReason {
-    match exceeded {
-        Exceeded::Source => DropReason::Ipv6ReassemblyQuota,
-        Exceeded::Total => DropReason::Ipv6ReassemblyFull,
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Only the first fragment of a datagram has ports, so only it can be checked and looked up. What
 //! was decided about it is remembered and holds for the rest, which is forwarded unchanged; what
-//! comes before it is held back until it arrives. Nothing is reassembled.
+//! comes before it is held back until it arrives. Nothing is reassembled here.
 //!
 //! A context goes as soon as every byte of its datagram has passed. A datagram that breaks a rule
 //! leaves a tombstone behind until its time is up.

@@ -12,10 +12,11 @@ use lw4o6_wire::{BufferTooSmall, FrameBuf, HEADROOM, Instant, IpProtocol};
 
 use crate::aftr::Shared;
 use crate::classify::{Found, Frame};
+use crate::config::FragmentHandling;
 use crate::counters::{Counter, CounterSnapshot, Counters};
 use crate::emit::Emitted;
 use crate::flow_label::FlowKey;
-use crate::fragments::FragmentPorts;
+use crate::fragments::{FragmentPorts, followed};
 use crate::icmp_generate::{Icmpv4Reply, Via, verdict};
 use crate::reassembly::Reassembly;
 use crate::refusal::{Answer, Refusal};
@@ -49,6 +50,9 @@ pub struct Worker {
     pub(crate) queue: OutQueue,
     pub(crate) reassembly: Reassembly,
     pub(crate) tracker: Tracker<FragmentPorts>,
+    /// Of packets from the Internet; made when the knob first asks for it.
+    pub(crate) ipv4_reassembly: Option<Reassembly>,
+    fragment_secret: [u8; 16],
     /// Where packets stand that have no frame of the caller; empty while one is processed.
     pub(crate) scratch: Vec<u8>,
     pub(crate) newest: Instant,
@@ -70,10 +74,12 @@ impl Worker {
         let settings = shared.settings();
         let config = &settings.config;
         let slab = Slab::new(config.slab_bytes);
-        Self {
+        let mut worker = Self {
             queue: OutQueue::new(config.slab_bytes / crate::slab::CHUNK),
             reassembly: Reassembly::new(&config.reassembly, config.path_mru, &slab, reassembly),
-            tracker: Tracker::new(&config.fragments, tracker),
+            tracker: Tracker::new(&followed(&config.fragments), tracker),
+            ipv4_reassembly: None,
+            fragment_secret: tracker,
             flow_key: shared.flow_key,
             scratch: vec![0; HEADROOM + LARGEST],
             newest: Instant::ZERO,
@@ -86,7 +92,9 @@ impl Worker {
             reader,
             counters,
             shared,
-        }
+        };
+        worker.configure_ipv4_reassembly();
+        worker
     }
 
     /// Takes one frame that came from `side`, and changes it in place.
@@ -147,7 +155,12 @@ impl Worker {
     /// When to call [`handle_timeout`](Self::handle_timeout) next.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let times = [self.reassembly.poll_timeout(), self.tracker.poll_timeout()];
+        let ipv4 = self.ipv4_reassembly.as_ref();
+        let times = [
+            self.reassembly.poll_timeout(),
+            self.tracker.poll_timeout(),
+            ipv4.and_then(Reassembly::poll_timeout),
+        ];
         times.into_iter().flatten().min()
     }
 
@@ -177,7 +190,8 @@ impl Worker {
             let config = &self.settings.config;
             self.reassembly
                 .reconfigure(&config.reassembly, config.path_mru, &self.slab);
-            self.tracker.reconfigure(&config.fragments);
+            self.tracker.reconfigure(&followed(&config.fragments));
+            self.configure_ipv4_reassembly();
         }
         self.reader.refresh();
         self.after = 0;
@@ -186,6 +200,20 @@ impl Worker {
             self.expire(now);
         }
         now
+    }
+
+    /// Puts the knobs in force for fragments from the Internet. What is held when they are no longer
+    /// put together waits until its time is up.
+    fn configure_ipv4_reassembly(&mut self) {
+        let config = &self.settings.config.fragments;
+        let slab = &self.slab;
+        match &mut self.ipv4_reassembly {
+            Some(reassembly) => reassembly.reconfigure_ipv4(config, slab),
+            none if config.handling == FragmentHandling::Reassemble => {
+                *none = Some(Reassembly::new_ipv4(config, slab, self.fragment_secret));
+            }
+            None => {}
+        }
     }
 
     fn process_lanes(
@@ -336,6 +364,9 @@ impl Worker {
                 );
                 self.forward_upstream(now, frame, tunnel, found)
             }
+            Frame::Ipv4(ipv4) if self.reassembles(ipv4) => {
+                self.reassemble_ipv4(now, frame, ipv4, found)
+            }
             Frame::Ipv4(ipv4) => {
                 if found.line != Lookup::Foreign {
                     self.counters.packet(
@@ -391,6 +422,13 @@ impl Worker {
     fn expire(&mut self, now: Instant) {
         let lost = self.tracker.expire(&mut self.slab, now);
         self.discard(DropReason::FragmentNoFirst, lost);
+        while let Some(expired) = match &mut self.ipv4_reassembly {
+            Some(reassembly) => reassembly.expire_next(&mut self.slab, now),
+            None => None,
+        } {
+            let lost = expired.fragments;
+            self.discard(DropReason::Ipv4ReassemblyTimeout, lost);
+        }
         while let Some(expired) = self.reassembly.expire_next(&mut self.slab, now) {
             let len = expired.first.map_or(0, <[u8]>::len);
             if let Some(first) = expired.first

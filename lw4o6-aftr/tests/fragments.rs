@@ -3,7 +3,7 @@
 mod common;
 
 use common::{AFTR, B4, B4_FULL, B4_NEXT, Bench, Outcome, REMOTE};
-use lw4o6_aftr::config::Switch;
+use lw4o6_aftr::config::FragmentHandling;
 use lw4o6_aftr::{Cause, Counter, Destination, DropReason, Kind, Side, Verdict};
 use testkit::packet::{V4, V6, tunnel, v6};
 
@@ -268,7 +268,7 @@ fn fragments_that_cannot_be_right_are_dropped() {
 #[test]
 fn with_the_handling_off_nothing_is_read_as_ports() {
     // R-144 R-145: T-15
-    let mut bench = Bench::with(|config| config.fragments.handling = Switch::Off);
+    let mut bench = Bench::with(|config| config.fragments.handling = FragmentHandling::Off);
     let off = Verdict::Drop(DropReason::FragmentsOff);
     for piece in V4::udp(DST, "192.0.2.18:1232")
         .payload(&[0; 2000])

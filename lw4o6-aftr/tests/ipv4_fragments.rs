@@ -4,7 +4,7 @@ mod common;
 
 use common::fragments::{books, dropped, held, permutations};
 use common::{AFTR, B4, B4_FULL, B4_NEXT, B4_RANGE, Bench, Outcome};
-use lw4o6_aftr::config::Switch;
+use lw4o6_aftr::config::FragmentHandling;
 use lw4o6_aftr::{Cause, Counter, Destination, DropReason, Side, Verdict};
 use testkit::packet::{V4, tunnel, v6};
 
@@ -337,7 +337,7 @@ fn snabb_15_one_identification_in_two_protocols_is_two_datagrams() {
 #[test]
 fn t15_with_handling_off_fragments_are_dropped_not_misrouted() {
     //
-    let mut bench = Bench::with(|config| config.fragments.handling = Switch::Off);
+    let mut bench = Bench::with(|config| config.fragments.handling = FragmentHandling::Off);
     let (up, down) = (up(1000).fragments(400), down(1000).fragments(400));
     for at in [0, 1, 2] {
         dropped(&bench.internet(&down[at]), DropReason::FragmentsOff);
@@ -349,7 +349,7 @@ fn t15_with_handling_off_fragments_are_dropped_not_misrouted() {
     let full = V4::udp("198.51.100.1:53", "192.0.2.20:7").payload(&[1; 1000]);
     let out = bench.internet(&full.fragments(400)[2]);
     assert_eq!(inside(B4_FULL, sent(&out, Side::Softwire)).len(), 1);
-    bench.turn(|config| config.fragments.handling = Switch::On);
+    bench.turn(|config| config.fragments.handling = FragmentHandling::Follow);
     assert_eq!(sent(&bench.internet(&down[0]), Side::Softwire).len(), 1);
 }
 

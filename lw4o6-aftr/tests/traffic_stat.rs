@@ -5,7 +5,7 @@ mod named;
 
 use common::{AFTR, AFTR_V4, B4, Bench};
 use lw4o6_aftr::Counter::{self, *};
-use lw4o6_aftr::config::Switch;
+use lw4o6_aftr::config::FragmentHandling;
 use named::*;
 use testkit::packet::{V4, tunnel};
 
@@ -170,7 +170,7 @@ fn packets_that_are_dropped_count_where_they_came_from() {
     moves(&mut bench, &icmp, |bench| {
         let _ = bench.internet(&packet);
     });
-    bench.turn(|config| config.fragments.handling = Switch::Off);
+    bench.turn(|config| config.fragments.handling = FragmentHandling::Off);
     let packet = V4::udp(PEER, OWN).payload(&[0; 64]).fragments(32).remove(1);
     let len = packet.len();
     let fragment = [

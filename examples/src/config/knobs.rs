@@ -85,6 +85,10 @@ mirror!(
     QuotedChecksum => engine::QuotedChecksum { Verify, Ignore }
 );
 mirror!(
+    /// See [`engine::FragmentHandling`].
+    FragmentHandling => engine::FragmentHandling { Follow, Reassemble, Off }
+);
+mirror!(
     /// See [`engine::Switch`].
     Switch => engine::Switch { On, Off }
 );
@@ -239,7 +243,7 @@ pub struct ReassemblyKnobs {
     reason = "each key is the engine's knob of the same name"
 )]
 pub struct FragmentKnobs {
-    pub handling: Switch,
+    pub handling: FragmentHandling,
     pub contexts: usize,
     pub bytes: usize,
     pub bytes_per_source: usize,

@@ -1,7 +1,7 @@
 //! What one fragment says for itself, and the rules it has to keep whatever else arrived.
 
-use lw4o6_wire::IpProtocol;
-use lw4o6_wire::ipv6_ext::{ExtProblem, ExtWalk, FragmentHeader};
+use lw4o6_wire::ipv6_ext::{ExtProblem, ExtWalk};
+use lw4o6_wire::{Ecn, IpProtocol};
 
 use super::{FIXED, FragmentProblem, Reassembled, refused};
 use crate::DropReason;
@@ -10,15 +10,17 @@ use crate::DropReason;
 #[derive(Clone, Copy)]
 pub(super) struct Arrival<'a> {
     pub(super) packet: &'a [u8],
-    pub(super) header: FragmentHeader,
     pub(super) data: &'a [u8],
-    pub(super) named_at: usize,
-    pub(super) fragment_at: usize,
+    pub(super) offset: u16,
+    pub(super) more: bool,
+    pub(super) ecn: Ecn,
+    /// What it tells, should it be the one at offset 0.
+    pub(super) first: First,
 }
 
 impl Arrival<'_> {
     pub(super) fn start(&self) -> usize {
-        self.header.offset.into()
+        self.offset.into()
     }
 
     pub(super) fn end(&self) -> usize {
@@ -26,27 +28,21 @@ impl Arrival<'_> {
     }
 
     pub(super) const fn is_first(&self) -> bool {
-        self.header.offset == 0
-    }
-
-    pub(super) const fn first(&self) -> First {
-        First {
-            next: self.header.next,
-            named_at: self.named_at,
-            fragment_at: self.fragment_at,
-        }
+        self.offset == 0
     }
 }
 
-/// What only the fragment at offset 0 tells (RFC 8200 §4.5).
+/// What only the fragment at offset 0 tells (RFC 8200 §4.5, RFC 791 §3.2).
 #[derive(Clone, Copy, Debug)]
 pub(super) struct First {
+    /// Bytes of headers in front of the fragmentable part, in IPv6 without the Fragment header.
+    pub(super) head_len: usize,
     pub(super) next: IpProtocol,
-    pub(super) named_at: usize, // offset of the byte that names the Fragment header
-    pub(super) fragment_at: usize, // offset of the Fragment header: length of what stands before it
+    pub(super) named_at: usize, // offset of the byte that names the Fragment header, in IPv6
+    pub(super) flow: Option<u32>, // what tells flows apart, in IPv4
 }
 
-/// The rules that a fragment has to keep whatever else arrived.
+/// The rules that a fragment of a tunnel packet has to keep whatever else arrived.
 pub(super) fn check_alone(arrival: &Arrival<'_>, walk: &ExtWalk<'_>) -> Result<(), Reassembled> {
     let problem = |reason, code, pointer: usize| {
         Err(Reassembled::Refused {
@@ -57,15 +53,19 @@ pub(super) fn check_alone(arrival: &Arrival<'_>, walk: &ExtWalk<'_>) -> Result<(
             lost: 0,
         })
     };
-    let FragmentHeader { more, .. } = arrival.header;
+    let more = arrival.more;
     if more && !arrival.data.len().is_multiple_of(8) {
         return problem(DropReason::Ipv6FragmentLength, 0, 4); // Payload Length
     }
     if arrival.end() + walk.offset > usize::from(u16::MAX) {
         // the Fragment Offset field
-        return problem(DropReason::Ipv6FragmentTooLong, 0, arrival.fragment_at + 2);
+        return problem(
+            DropReason::Ipv6FragmentTooLong,
+            0,
+            arrival.first.head_len + 2,
+        );
     }
-    if arrival.data.is_empty() && !arrival.header.is_atomic() {
+    if arrival.data.is_empty() && (more || !arrival.is_first()) {
         // Nothing in it to reassemble; held, it would only be a way to count up contexts.
         return Err(refused(DropReason::Ipv6FragmentLength, 0));
     }

@@ -108,7 +108,7 @@ impl Pieces {
         for piece in self.iter(list) {
             held_end = piece.offset() + piece.len();
             if start < held_end && piece.offset() < end {
-                let last = !arrival.header.more;
+                let last = !arrival.more;
                 let same = piece.offset() == start
                     && (length == Some(held_end)) == last
                     && slab.equals(&piece.stored, piece.skip as usize, arrival.data);
@@ -119,7 +119,7 @@ impl Pieces {
                 });
             }
         }
-        let behind = match (length, arrival.header.more) {
+        let behind = match (length, arrival.more) {
             (Some(known), true) => end > known,
             (Some(_), false) => true,
             (None, true) => false,

@@ -1,7 +1,7 @@
 use core::time::Duration;
 
 use lw4o6_wire::ipv6_ext::{self, FragmentHeader};
-use lw4o6_wire::{Ecn, IpProtocol, Ipv4Fields, Ipv6Fields};
+use lw4o6_wire::{Ecn, IpProtocol, Ipv4Fields, Ipv6Fields, Ipv6Header};
 
 use super::*;
 

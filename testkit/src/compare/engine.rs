@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use lw4o6_aftr::config::{
-    B4IcmpSource, DfPolicy, DscpDecap, DscpEncap, FlowLabel, ForeignIpv4, Hairpin, InboundEcho,
-    InnerFragmentation, MssClamp, Pmtud, PoolSource, PrivateDestination, QuotedChecksum, Switch,
-    TunnelService, UnboundDestination, UnboundSource, UnknownProtocol,
+    B4IcmpSource, DfPolicy, DscpDecap, DscpEncap, FlowLabel, ForeignIpv4, FragmentHandling,
+    Hairpin, InboundEcho, InnerFragmentation, MssClamp, Pmtud, PoolSource, PrivateDestination,
+    QuotedChecksum, Switch, TunnelService, UnboundDestination, UnboundSource, UnknownProtocol,
 };
 use lw4o6_aftr::{
     Aftr, AftrConfig, Cause, Counter, Destination, DropReason, Kind, Output, Side, Verdict, Worker,
@@ -397,7 +397,12 @@ fn limits(model: &ModelConfig, config: &mut AftrConfig) {
     config.reassembly.fragments = model.reassembly_fragments;
     config.reassembly.timeout = Duration::from_micros(model.reassembly_timeout);
     config.reassembly.bytes_per_b4 = config.reassembly.bytes;
-    config.fragments.handling = switch(model.follow_fragments);
+    // The model puts no IPv4 fragments together.
+    config.fragments.handling = either(
+        model.follow_fragments,
+        FragmentHandling::Follow,
+        FragmentHandling::Off,
+    );
     config.fragments.fragments = model.fragments;
     config.fragments.timeout = Duration::from_micros(model.fragment_timeout);
     config.fragments.bytes_per_source = config.fragments.bytes;
