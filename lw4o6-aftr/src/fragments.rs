@@ -19,7 +19,7 @@ use crate::reassembly::{Reassembled, Reassembly};
 use crate::refusal::Refusal;
 use crate::tracker::{FragmentKey, Later, Piece};
 use crate::upstream::check_header;
-use crate::worker::Worker;
+use crate::worker::{Seen, Worker};
 use crate::{DropReason, Side, Verdict};
 
 /// The ports of a datagram, in both roles that they can have.
@@ -83,7 +83,7 @@ impl Worker {
                     .add(Counter::Ipv6FragmentsReassembled, merged + 1);
                 self.counters
                     .add(Counter::Ipv6FragmentsBytesReassembled, len);
-                self.process_scratch(now, Side::Softwire, len);
+                self.process_scratch(now, Side::Softwire, len, Seen::First);
                 Ok(Verdict::Consumed.into())
             }
             Reassembled::Refused {
@@ -141,7 +141,7 @@ impl Worker {
             Reassembled::Complete { len, merged } => {
                 self.counters.add(Counter::Merged, merged + 1);
                 self.counters.add(Counter::Reassembled, 1);
-                self.process_scratch(now, Side::Internet, len);
+                self.process_scratch(now, Side::Internet, len, Seen::First);
                 Ok(Verdict::Consumed.into())
             }
             Reassembled::Refused { reason, lost, .. } => {

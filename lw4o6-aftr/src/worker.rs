@@ -63,6 +63,15 @@ pub struct Worker {
     pub(crate) releasing: bool,
 }
 
+/// Whether a packet in the scratch buffer has been counted as received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Seen {
+    /// No: it was put together just now.
+    First,
+    /// Yes: it was held until its first fragment came.
+    Before,
+}
+
 impl Worker {
     pub(crate) fn new(
         shared: Arc<Shared>,
@@ -293,6 +302,7 @@ impl Worker {
         found: Found,
     ) -> Verdict {
         let len = frame.len();
+        self.count_arrival(read, found, frame.len());
         let emitted = self.finish(now, side, frame, read, found);
         let verdict = self.cut(frame, emitted);
         self.count(side, len, verdict);
@@ -309,17 +319,20 @@ impl Worker {
                     .take_released(&mut self.slab, &mut self.scratch, HEADROOM)
             {
                 self.counters.add(Counter::Released, 1);
-                self.process_scratch(now, side, len);
+                self.process_scratch(now, side, len, Seen::Before);
             }
         }
     }
 
     /// Processes the `len` bytes in the scratch buffer; the result goes to the queue.
-    pub(crate) fn process_scratch(&mut self, now: Instant, side: Side, len: usize) {
+    pub(crate) fn process_scratch(&mut self, now: Instant, side: Side, len: usize, seen: Seen) {
         let mut scratch = core::mem::take(&mut self.scratch);
         if let Some(mut frame) = FrameBuf::new(&mut scratch, HEADROOM, len) {
             let read = self.read(side, frame.packet());
             let found = self.find(&read);
+            if seen == Seen::First {
+                self.count_arrival(&read, found, len);
+            }
             let emitted = self.finish(now, side, &mut frame, &read, found);
             let place = self.queue.len();
             let verdict = self.cut(&mut frame, emitted);
@@ -346,6 +359,24 @@ impl Worker {
         }
     }
 
+    /// Counts a packet that belongs to a softwire by its address, once: pieces that are put together
+    /// as the whole, fragments that were held when they came. R-263
+    fn count_arrival(&self, read: &Frame, found: Found, len: usize) {
+        let (packets, bytes) = match read {
+            Frame::Tunnel(_) => (Counter::RcvdIpv6Packets, Counter::RcvdIpv6Bytes),
+            Frame::Ipv4(ipv4) if found.line != Lookup::Foreign && !self.reassembles(ipv4) => {
+                (Counter::RcvdIpv4Packets, Counter::RcvdIpv4Bytes)
+            }
+            Frame::Ipv4(_)
+            | Frame::TunnelFragment
+            | Frame::Icmpv6(_)
+            | Frame::OwnIpv4(_)
+            | Frame::Local(_)
+            | Frame::Refused(_) => return,
+        };
+        self.counters.packet(packets, bytes, len);
+    }
+
     /// The stateful half: what becomes of a frame that was read as `read`.
     fn finish(
         &mut self,
@@ -356,27 +387,11 @@ impl Worker {
         found: Found,
     ) -> Emitted {
         let outcome = match read {
-            Frame::Tunnel(tunnel) => {
-                self.counters.packet(
-                    Counter::RcvdIpv6Packets,
-                    Counter::RcvdIpv6Bytes,
-                    frame.len(),
-                );
-                self.forward_upstream(now, frame, tunnel, found)
-            }
+            Frame::Tunnel(tunnel) => self.forward_upstream(now, frame, tunnel, found),
             Frame::Ipv4(ipv4) if self.reassembles(ipv4) => {
                 self.reassemble_ipv4(now, frame, ipv4, found)
             }
-            Frame::Ipv4(ipv4) => {
-                if found.line != Lookup::Foreign {
-                    self.counters.packet(
-                        Counter::RcvdIpv4Packets,
-                        Counter::RcvdIpv4Bytes,
-                        frame.len(),
-                    );
-                }
-                self.forward_downstream(now, frame, ipv4, found)
-            }
+            Frame::Ipv4(ipv4) => self.forward_downstream(now, frame, ipv4, found),
             Frame::TunnelFragment => self.reassemble(now, frame),
             Frame::Icmpv6(icmp) => self.icmpv6(now, frame, icmp),
             Frame::OwnIpv4(ipv4) => self.own_ipv4(now, frame, ipv4),

@@ -185,3 +185,49 @@ fn packets_that_are_dropped_count_where_they_came_from() {
         let _ = bench.internet(&packet);
     });
 }
+
+#[test]
+fn a_held_fragment_is_received_once() {
+    //
+    let mut bench = Bench::new();
+    let datagram = V4::udp(PEER, OWN).payload(&[7; 1000]);
+    let pieces = datagram.fragments(600);
+    let bytes = pieces.iter().map(Vec::len).sum::<usize>();
+    let tunnelled = bytes + 40 * pieces.len();
+    let count = pieces.len();
+    moves(
+        &mut bench,
+        &[
+            (RcvdIpv4Packets, count),
+            (RcvdIpv4Bytes, bytes),
+            (SentIpv6Packets, count),
+            (SentIpv6Bytes, tunnelled),
+        ],
+        |bench| {
+            for piece in pieces.iter().rev() {
+                bench.internet(piece);
+            }
+        },
+    );
+    let datagram = V4::udp(OWN, PEER).payload(&[7; 1000]);
+    let pieces: Vec<_> = datagram
+        .fragments(600)
+        .iter()
+        .map(|piece| tunnel(B4, AFTR, piece).build())
+        .collect();
+    let bytes = pieces.iter().map(Vec::len).sum::<usize>();
+    moves(
+        &mut bench,
+        &[
+            (RcvdIpv6Packets, count),
+            (RcvdIpv6Bytes, bytes),
+            (SentIpv4Packets, count),
+            (SentIpv4Bytes, bytes - 40 * count),
+        ],
+        |bench| {
+            for piece in pieces.iter().rev() {
+                bench.softwire(piece);
+            }
+        },
+    );
+}
