@@ -5,6 +5,7 @@
 
 mod file;
 mod knobs;
+mod program;
 mod text;
 
 use std::path::{Path, PathBuf};
@@ -26,6 +27,7 @@ pub use self::knobs::{
     Switch, SystemPortPolicy, TableKnobs, UnboundDestination, UnboundSource, Uniform,
     UnknownProtocol,
 };
+pub use self::program::{Io, ManagementSection, RunSection, StateSection};
 pub use self::text::{LinkAddress, Text};
 use crate::error::{Failure, located};
 

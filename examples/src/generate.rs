@@ -17,7 +17,8 @@ use rand_distr::{Distribution, Zipf};
 use crate::capture::CaptureWriter;
 use crate::config::{
     ConfigFile, Forwarding, FragmentKnobs, Hop, IcmpKnobs, InstanceSection, InternetSection,
-    LinkAddress, MacFilter, ReassemblyKnobs, SoftwireSection, TableKnobs, Text, unplaced,
+    LinkAddress, MacFilter, ManagementSection, ReassemblyKnobs, RunSection, SoftwireSection,
+    StateSection, TableKnobs, Text, unplaced,
 };
 use crate::error::Failure;
 use crate::output;
@@ -334,5 +335,8 @@ fn file(to: &Path) -> Result<ConfigFile, Failure> {
         reassembly: ReassemblyKnobs::default(),
         fragments: FragmentKnobs::default(),
         table: TableKnobs::default(),
+        run: RunSection::default(),
+        state: StateSection::default(),
+        management: ManagementSection::default(),
     })
 }

@@ -20,3 +20,4 @@ pub mod report;
 pub mod run;
 pub mod setup;
 pub mod stopwatch;
+pub mod view;

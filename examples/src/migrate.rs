@@ -16,8 +16,8 @@ use lw4o6_wire::PortParams;
 use crate::config::{
     B4IcmpSource, ConfigFile, DscpDecap, FlowLabel, ForeignIpv4, Forwarding, FragmentHandling,
     FragmentKnobs, Hop, IcmpKnobs, InboundEcho, InstanceSection, InternetSection, LinkAddress,
-    MacFilter, PoolSource, PrivateDestination, ReassemblyKnobs, SoftwireSection, Switch,
-    TableKnobs, Text, unplaced,
+    MacFilter, ManagementSection, PoolSource, PrivateDestination, ReassemblyKnobs, RunSection,
+    SoftwireSection, StateSection, Switch, TableKnobs, Text, unplaced,
 };
 use crate::error::Failure;
 use crate::output;
@@ -291,6 +291,9 @@ fn file(snabb: &SnabbConfig, queue: &SnabbQueue, to: &Path) -> Result<ConfigFile
             ..FragmentKnobs::default()
         },
         table: TableKnobs::default(),
+        run: RunSection::default(),
+        state: StateSection::default(),
+        management: ManagementSection::default(),
     })
 }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use super::knobs::{Forwarding, FragmentKnobs, IcmpKnobs, ReassemblyKnobs, TableKnobs};
+use super::program::{ManagementSection, RunSection, StateSection};
 use super::text::{LinkAddress, Text};
 
 /// The whole file.
@@ -35,6 +36,15 @@ pub struct ConfigFile {
     /// Rules of the binding table.
     #[serde(default, skip_serializing_if = "is_default")]
     pub table: TableKnobs,
+    /// How `run` uses the machine.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub run: RunSection,
+    /// What outlives the program.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub state: StateSection,
+    /// How the running program is watched and changed.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub management: ManagementSection,
 }
 
 /// Which softwires.
