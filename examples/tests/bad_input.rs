@@ -56,7 +56,7 @@ fn an_unknown_toml_key_is_refused_with_its_line_and_name() {
 fn an_unknown_section_is_refused_with_its_line() {
     refused_with(
         "[tunnel]\n",
-        "c.toml:13: unknown field `tunnel`, expected one of `instance`, `internet`, `softwire`, `forwarding`, `icmp`, `reassembly`, `fragments`, `table`",
+        "c.toml:13: unknown field `tunnel`, expected one of `instance`, `internet`, `softwire`, `forwarding`, `icmp`, `reassembly`, `fragments`, `table`, `run`, `state`, `management`",
     );
 }
 
