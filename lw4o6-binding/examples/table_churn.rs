@@ -59,11 +59,41 @@ fn rests(n: u32) -> bool {
     (n / 2).is_multiple_of(2)
 }
 
-/// Says what is wrong with an answer.
-fn fault(n: u32, lookup: Lookup) -> Option<String> {
-    let Lookup::Found(softwire) = lookup else {
-        let bad = rests(n) || lookup == Lookup::Busy;
-        return bad.then(|| format!("binding {n}: {lookup:?}"));
+/// Answers that must not be.
+#[derive(Clone, Copy, Debug, Default)]
+struct Faults {
+    /// A mixture of two states, or an old one.
+    torn: u64,
+    /// A binding at rest that was not found.
+    missed: u64,
+    /// The writer overtook every try.
+    busy: u64,
+}
+
+impl Faults {
+    const fn all(self) -> u64 {
+        self.torn + self.missed + self.busy
+    }
+
+    const fn plus(self, other: Self) -> Self {
+        Self {
+            torn: self.torn + other.torn,
+            missed: self.missed + other.missed,
+            busy: self.busy + other.busy,
+        }
+    }
+}
+
+/// What is wrong with an answer.
+fn fault(n: u32, lookup: Lookup) -> Faults {
+    let none = Faults::default();
+    let softwire = match lookup {
+        Lookup::Found(softwire) => softwire,
+        Lookup::Busy => return Faults { busy: 1, ..none },
+        Lookup::NoBinding | Lookup::NoPort | Lookup::Foreign => {
+            let missed = u64::from(rests(n));
+            return Faults { missed, ..none };
+        }
     };
     let b4 = u128::from_be_bytes(softwire.b4);
     let version = u32::try_from(b4 >> 32 & 0xffff_ffff).unwrap_or_default();
@@ -71,19 +101,16 @@ fn fault(n: u32, lookup: Lookup) -> Option<String> {
     let whole = softwire.b4 == expected.b4
         && (softwire.ipv4, softwire.psid) == (expected.ipv4, expected.psid)
         && (!rests(n) || version == 0);
-    (!whole).then(|| format!("binding {n}: {softwire:?} is torn or old"))
+    let torn = u64::from(!whole);
+    Faults { torn, ..none }
 }
 
-fn read(
-    mut reader: TableReader,
-    softwires: u32,
-    seed: u64,
-    stop: &AtomicBool,
-) -> (u64, Vec<String>) {
+#[expect(clippy::print_stderr, reason = "says which answer is wrong")]
+fn read(mut reader: TableReader, softwires: u32, seed: u64, stop: &AtomicBool) -> (u64, Faults) {
     let mut rng = Rng(seed);
-    let (mut lookups, mut faults) = (0, Vec::new());
+    let (mut lookups, mut faults) = (0, Faults::default());
     let mut out = [Lookup::Foreign; 32];
-    while !stop.load(Ordering::Relaxed) && faults.len() < 10 {
+    while !stop.load(Ordering::Relaxed) {
         reader.refresh();
         let numbers = [(); 32].map(|()| rng.below(softwires));
         let keys = numbers.map(|n| {
@@ -95,12 +122,13 @@ fn read(
         });
         reader.lookup_batch(&keys, &mut out);
         lookups += 32;
-        faults.extend(
-            numbers
-                .iter()
-                .zip(&out)
-                .filter_map(|(n, out)| fault(*n, *out)),
-        );
+        for (n, out) in numbers.iter().zip(&out) {
+            let wrong = fault(*n, *out);
+            if wrong.all() > 0 && faults.all() < 10 {
+                eprintln!("binding {n}: {out:?} is {wrong:?}");
+            }
+            faults = faults.plus(wrong);
+        }
     }
     (lookups, faults)
 }
@@ -140,7 +168,6 @@ fn write(
     Ok(written)
 }
 
-#[expect(clippy::print_stdout, reason = "the result of the program")]
 fn main() -> Result<(), Box<dyn Error>> {
     let number = |at, default| {
         std::env::args()
@@ -180,6 +207,19 @@ fn main() -> Result<(), Box<dyn Error>> {
         let read = threads.into_iter().filter_map(|thread| thread.join().ok());
         Ok((written?, read.collect::<Vec<_>>()))
     })?;
+    report(&config, &written, &read, writer.memory().per_softwire())
+}
+
+#[expect(clippy::print_stdout, reason = "the result of the program")]
+fn report(
+    config: &TableConfig,
+    written: &Written,
+    read: &[(u64, Faults)],
+    bytes: usize,
+) -> Result<(), Box<dyn Error>> {
+    let TableConfig {
+        softwires, readers, ..
+    } = *config;
     let elapsed = written.elapsed.as_secs().max(1);
     let lookups = read.iter().map(|(lookups, _)| lookups).sum::<u64>();
     println!(
@@ -188,15 +228,23 @@ fn main() -> Result<(), Box<dyn Error>> {
         written.changes / elapsed,
         lookups / elapsed,
         written.longest,
-        writer.memory().per_softwire(),
+        bytes,
     );
     let faults = read
-        .into_iter()
-        .flat_map(|(_, faults)| faults)
-        .collect::<Vec<_>>();
-    if faults.is_empty() {
-        Ok(())
-    } else {
-        Err(faults.join("\n").into())
+        .iter()
+        .fold(Faults::default(), |sum, (_, faults)| sum.plus(*faults));
+    let Faults { torn, missed, busy } = faults;
+    let changes = written.changes;
+    // `cargo xtask full` reads this line.
+    println!(
+        "lw4o6-full: changes={changes} lookups={lookups} seconds={elapsed} torn={torn} \
+         missed={missed} busy={busy}"
+    );
+    if read.len() < readers {
+        return Err("a reader did not come to its end".into());
     }
+    if faults.all() > 0 {
+        return Err(format!("{} wrong answers", faults.all()).into());
+    }
+    Ok(())
 }
