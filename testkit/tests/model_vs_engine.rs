@@ -8,7 +8,7 @@ use std::path::Path;
 
 use testkit::compare::engine::Engine;
 use testkit::compare::ops::Ops;
-use testkit::compare::run::{Seen, play, report};
+use testkit::compare::run::{BATCHES, CHANGES, OPERATIONS, Seen, play, report};
 
 /// Operations in one run: enough for fragments and rates to meet, few enough to shrink quickly.
 const LENGTH: usize = 250;
@@ -38,6 +38,21 @@ fn the_engine_does_what_the_model_does() {
             panic!("parted after {operations} operations, in seed {seed}\n{text}");
         }
     }
+    let count = |name: &str| seen.get(name).copied().unwrap_or(0);
+    let packets: u64 = seen
+        .iter()
+        .filter(|(name, _)| !name.starts_with('*'))
+        .map(|(_, count)| count)
+        .sum();
+    assert_eq!(count(OPERATIONS), runs * LENGTH as u64);
+    // `cargo xtask full` reads this line.
+    println!(
+        "lw4o6-full: operations={} packets={packets} batches={} changes={} seeds={runs} outcomes={}",
+        count(OPERATIONS),
+        count(BATCHES),
+        count(CHANGES),
+        seen.len(),
+    );
 }
 
 #[test]

@@ -304,6 +304,8 @@ pub fn cut_v4(c: &mut Choices, packet: &[u8]) -> Vec<Vec<u8>> {
         return vec![packet.to_vec()];
     }
     let room = piece_size(c, &[8, 16, 24, 64, 256, 512, 1024], payload.len());
+    let mut on_the_way = c.clone();
+    let marks = on_the_way.once_in(8);
     let mut pieces = Vec::new();
     for (n, part) in payload.chunks(room).enumerate() {
         let mut piece = packet[..header].to_vec();
@@ -311,6 +313,9 @@ pub fn cut_v4(c: &mut Choices, packet: &[u8]) -> Vec<Vec<u8>> {
         put(&mut piece, 6, u16::from(more) << 13 | (n * room / 8) as u16);
         put(&mut piece, 2, (header + part.len()) as u16);
         piece.extend(part);
+        if marks {
+            piece[1] = (piece[1] & 0xfc) | on_the_way.pick(&[1, 2, 3, 3, 0]);
+        }
         fix_header(&mut piece);
         pieces.push(piece);
     }

@@ -18,8 +18,8 @@ use lw4o6_wire::{EcnMode, FrameBuf, HEADROOM, Instant};
 
 use super::run::Subject;
 use crate::model::{
-    ModelBinding, ModelClamp, ModelConfig, ModelDestination, ModelEcho, ModelHairpin, ModelKind,
-    ModelOutcome, ModelSide, ModelVerdict,
+    ModelBinding, ModelClamp, ModelConfig, ModelDestination, ModelEcho, ModelFragments,
+    ModelHairpin, ModelKind, ModelOutcome, ModelSide, ModelVerdict,
 };
 
 const TABLE: TableConfig = TableConfig {
@@ -29,13 +29,12 @@ const TABLE: TableConfig = TableConfig {
     hash_seed: *b"not a secret !!!",
 };
 
-/// An engine with one worker, fed one frame at a time.
+/// An engine with one worker.
 #[derive(Debug)]
 pub struct Engine {
     aftr: Aftr,
     worker: Worker,
     writer: TableWriter,
-    frame: Vec<u8>,
     out: Vec<u8>,
 }
 
@@ -77,7 +76,6 @@ impl Engine {
             aftr,
             worker,
             writer,
-            frame: Vec::new(),
             out: vec![0; HEADROOM + 70_000],
         };
         for binding in bindings {
@@ -86,8 +84,9 @@ impl Engine {
         engine
     }
 
+    /// What waits, with the frame of the last batch that it follows.
     #[expect(clippy::panic, reason = "a packet without end is a failed test")]
-    fn poll(&mut self) -> Vec<(ModelDestination, Vec<u8>)> {
+    fn poll(&mut self) -> Vec<(usize, ModelDestination, Vec<u8>)> {
         let mut outputs = Vec::new();
         loop {
             let Some(mut out) = FrameBuf::new(&mut self.out, HEADROOM, 0) else {
@@ -95,56 +94,96 @@ impl Engine {
             };
             match self.worker.poll_frame(&mut out) {
                 Ok(Some(Output { to, after })) => {
-                    assert_eq!(after, 0, "a frame follows one that was never given");
-                    outputs.push((destination(to), out.packet().to_vec()));
+                    outputs.push((after, destination(to), out.packet().to_vec()));
                 }
                 Ok(None) => return outputs,
                 Err(error) => panic!("a buffer for every packet is too small: {error}"),
             }
         }
     }
+
+    /// Takes frames together, as many as the worker takes.
+    fn some(&mut self, now: Instant, side: Side, packets: &[Vec<u8>]) -> Vec<ModelOutcome> {
+        let mut storage: Vec<Vec<u8>> = packets
+            .iter()
+            .map(|packet| vec![0xee; HEADROOM + packet.len() + 2048])
+            .collect();
+        let mut frames: Vec<FrameBuf<'_>> = storage
+            .iter_mut()
+            .zip(packets)
+            .filter_map(|(storage, packet)| FrameBuf::with_headroom(storage, HEADROOM, packet))
+            .collect();
+        assert_eq!(frames.len(), packets.len(), "a packet fits its own buffer");
+        let mut verdicts = vec![Verdict::Consumed; frames.len()];
+        let taken = match (frames.as_mut_slice(), verdicts.as_mut_slice()) {
+            ([frame], [verdict]) => {
+                *verdict = self.worker.process(now, side, frame);
+                1
+            }
+            (frames, verdicts) => self.worker.process_batch(now, side, frames, verdicts),
+        };
+        assert!(taken > 0, "an empty queue leaves room for a frame");
+        let mut outcomes: Vec<ModelOutcome> = verdicts
+            .into_iter()
+            .zip(&frames)
+            .take(taken)
+            .map(|(verdict, frame)| outcome(verdict, frame.packet()))
+            .collect();
+        for (frame, packet) in frames.iter().zip(packets).skip(taken) {
+            assert_eq!(frame.packet(), packet, "a frame behind the last one taken");
+        }
+        let mut newest = 0;
+        for (after, to, frame) in self.poll() {
+            assert!(
+                after >= newest,
+                "frames leave in the order of those they follow"
+            );
+            assert!(after < taken, "a frame follows one that was not taken");
+            newest = after;
+            outcomes[after].outputs.push((to, frame));
+        }
+        outcomes
+    }
+}
+
+/// A verdict in the terms of the model.
+fn outcome(verdict: Verdict, bytes: &[u8]) -> ModelOutcome {
+    let bytes = Some(bytes.to_vec());
+    let (verdict, frame, reason) = match verdict {
+        Verdict::Forward(to) => (ModelVerdict::Forward(model_side(to)), bytes, None),
+        Verdict::Reply(to, cause) => {
+            let reason = match cause {
+                Cause::Dropped(reason) => Some(reason.as_str()),
+                Cause::EchoV4 | Cause::EchoV6 => None,
+            };
+            (ModelVerdict::Reply(model_side(to)), bytes, reason)
+        }
+        Verdict::Local(kind) => (ModelVerdict::Local(model_kind(kind)), bytes, None),
+        Verdict::Consumed => (ModelVerdict::Consumed, None, None),
+        Verdict::Drop(reason) => (ModelVerdict::Drop, None, Some(reason.as_str())),
+    };
+    ModelOutcome {
+        verdict,
+        frame,
+        outputs: Vec::new(),
+        reason,
+    }
 }
 
 impl Subject for Engine {
-    #[expect(clippy::panic, reason = "the buffer was made for the packet")]
-    fn process(&mut self, now: u64, side: ModelSide, packet: &[u8]) -> ModelOutcome {
-        self.frame.clear();
-        self.frame.resize(HEADROOM + packet.len() + 2048, 0xee);
-        let mut storage = core::mem::take(&mut self.frame);
-        let (verdict, bytes) = match FrameBuf::with_headroom(&mut storage, HEADROOM, packet) {
-            Some(mut frame) => {
-                let now = Instant::from_micros(now);
-                let verdict = self.worker.process(now, given_side(side), &mut frame);
-                (verdict, frame.packet().to_vec())
-            }
-            None => panic!("{} bytes do not fit their own buffer", packet.len()),
-        };
-        self.frame = storage;
-        let outputs = self.poll();
-        let (verdict, frame, reason) = match verdict {
-            Verdict::Forward(to) => (ModelVerdict::Forward(model_side(to)), Some(bytes), None),
-            Verdict::Reply(to, cause) => {
-                let reason = match cause {
-                    Cause::Dropped(reason) => Some(reason.as_str()),
-                    Cause::EchoV4 | Cause::EchoV6 => None,
-                };
-                (ModelVerdict::Reply(model_side(to)), Some(bytes), reason)
-            }
-            Verdict::Local(kind) => (ModelVerdict::Local(model_kind(kind)), Some(bytes), None),
-            Verdict::Consumed => (ModelVerdict::Consumed, None, None),
-            Verdict::Drop(reason) => (ModelVerdict::Drop, None, Some(reason.as_str())),
-        };
-        ModelOutcome {
-            verdict,
-            frame,
-            outputs,
-            reason,
+    fn process(&mut self, now: u64, side: ModelSide, packets: &[Vec<u8>]) -> Vec<ModelOutcome> {
+        let (now, side) = (Instant::from_micros(now), given_side(side));
+        let mut outcomes = Vec::new();
+        while outcomes.len() < packets.len() {
+            outcomes.extend(self.some(now, side, &packets[outcomes.len()..]));
         }
+        outcomes
     }
 
     fn timeout(&mut self, now: u64) -> Vec<(ModelDestination, Vec<u8>)> {
         self.worker.handle_timeout(Instant::from_micros(now));
-        self.poll()
+        let outputs = self.poll().into_iter();
+        outputs.map(|(_, to, frame)| (to, frame)).collect()
     }
 
     #[expect(clippy::expect_used, reason = "a refusal is a failed test")]
@@ -397,12 +436,11 @@ fn limits(model: &ModelConfig, config: &mut AftrConfig) {
     config.reassembly.fragments = model.reassembly_fragments;
     config.reassembly.timeout = Duration::from_micros(model.reassembly_timeout);
     config.reassembly.bytes_per_b4 = config.reassembly.bytes;
-    // The model puts no IPv4 fragments together.
-    config.fragments.handling = either(
-        model.follow_fragments,
-        FragmentHandling::Follow,
-        FragmentHandling::Off,
-    );
+    config.fragments.handling = match model.fragment_handling {
+        ModelFragments::Follow => FragmentHandling::Follow,
+        ModelFragments::Reassemble => FragmentHandling::Reassemble,
+        ModelFragments::Off => FragmentHandling::Off,
+    };
     config.fragments.fragments = model.fragments;
     config.fragments.timeout = Duration::from_micros(model.fragment_timeout);
     config.fragments.bytes_per_source = config.fragments.bytes;

@@ -12,8 +12,8 @@ use crate::model::{
 
 /// Something that behaves like an lwAFTR.
 pub trait Subject {
-    /// One packet at a time.
-    fn process(&mut self, now: u64, side: ModelSide, packet: &[u8]) -> ModelOutcome;
+    /// Packets that arrive together; an outcome for each.
+    fn process(&mut self, now: u64, side: ModelSide, packets: &[Vec<u8>]) -> Vec<ModelOutcome>;
     /// Time passes.
     fn timeout(&mut self, now: u64) -> Vec<(ModelDestination, Vec<u8>)>;
     /// A binding comes.
@@ -36,8 +36,11 @@ pub trait Subject {
 }
 
 impl Subject for Model {
-    fn process(&mut self, now: u64, side: ModelSide, packet: &[u8]) -> ModelOutcome {
-        Self::process(self, now, side, packet)
+    fn process(&mut self, now: u64, side: ModelSide, packets: &[Vec<u8>]) -> Vec<ModelOutcome> {
+        packets
+            .iter()
+            .map(|packet| Self::process(self, now, side, packet))
+            .collect()
     }
 
     fn timeout(&mut self, now: u64) -> Vec<(ModelDestination, Vec<u8>)> {
@@ -70,14 +73,135 @@ pub struct Mismatch {
     pub text: String,
 }
 
-/// Counts of what a run saw.
+/// Counts of what a run saw. Each packet is in one of them, but for those that start with `*`.
 pub type Seen = BTreeMap<String, u64>;
+
+/// Operations that were played.
+pub const OPERATIONS: &str = "*operations";
+/// Batches of more than one packet.
+pub const BATCHES: &str = "*batches";
+/// Changes of the table or of the knobs.
+pub const CHANGES: &str = "*changes";
+
+/// Most packets in a batch, by a byte of the operation that brings the first one.
+const BATCH_SIZES: [usize; 8] = [1, 1, 2, 3, 5, 8, 40, 300];
+
+/// Packets from one side that the subject will get together.
+#[derive(Debug)]
+struct Batch {
+    side: ModelSide,
+    packets: Vec<Vec<u8>>,
+    most: usize,
+}
+
+/// The model, the subject, and what is known about both.
+struct Game<'a, S> {
+    model: Model,
+    subject: S,
+    labels: Labels,
+    seen: &'a mut Seen,
+    now: u64,
+    newest: u64,
+    batch: Option<Batch>,
+}
+
+impl<S: Subject> Game<'_, S> {
+    fn count(&mut self, name: &str) {
+        match self.seen.get_mut(name) {
+            Some(count) => *count += 1,
+            None => {
+                self.seen.insert(name.to_owned(), 1);
+            }
+        }
+    }
+
+    fn play(&mut self, event: Event, chunk: &[u8]) -> Result<(), String> {
+        if let Event::Packet(side, packet) = event {
+            return self.arrive(side, packet, chunk);
+        }
+        self.flush()?;
+        match &event {
+            Event::Wait(time) => {
+                self.now += time;
+                self.newest = self.newest.max(self.now);
+                let wanted = self.model.timeout(self.now);
+                let got = self.subject.timeout(self.now);
+                same_outputs(&self.model, wanted, got)?;
+            }
+            Event::Back(time) => self.now = self.now.saturating_sub(*time),
+            Event::Packet(..) | Event::Add(_) | Event::Remove(_) | Event::Knobs(_) => {
+                self.count(CHANGES);
+                arrange(&event, &mut self.model, &mut self.subject);
+            }
+        }
+        self.subject
+            .audit(false)
+            .map_err(|text| format!("{}\n{text}", describe(&event)))
+    }
+
+    fn arrive(&mut self, side: ModelSide, packet: Vec<u8>, chunk: &[u8]) -> Result<(), String> {
+        if self.batch.as_ref().is_some_and(|batch| batch.side != side) {
+            self.flush()?;
+        }
+        let size = chunk.last().copied().map_or(0, usize::from);
+        let most = BATCH_SIZES[size % BATCH_SIZES.len()];
+        let packets = Vec::new();
+        let batch = self.batch.get_or_insert(Batch {
+            side,
+            packets,
+            most,
+        });
+        batch.packets.push(packet);
+        if batch.packets.len() < batch.most {
+            return Ok(());
+        }
+        self.flush()
+    }
+
+    /// Gives the subject the packets that wait, together, and the model one after the other.
+    fn flush(&mut self) -> Result<(), String> {
+        let Some(Batch { side, packets, .. }) = self.batch.take() else {
+            return Ok(());
+        };
+        let wanted: Vec<ModelOutcome> = packets
+            .iter()
+            .map(|packet| self.model.process(self.now, side, packet))
+            .collect();
+        let got = self.subject.process(self.now, side, &packets);
+        if packets.len() > 1 {
+            self.count(BATCHES);
+        }
+        for (at, packet) in packets.iter().enumerate() {
+            let (wanted, got) = (&wanted[at], &got[at]);
+            self.count(&name_of(packet, wanted));
+            self.labels
+                .check(&self.model, packet, got)
+                .and_then(|()| same_outcome(&self.model, wanted, got))
+                .map_err(|text| {
+                    let what = describe(&Event::Packet(side, packet.clone()));
+                    format!("{} of {} together, {what}\n{text}", at + 1, packets.len())
+                })?;
+        }
+        same_drops(&self.model, &self.subject)
+            .and_then(|()| self.subject.audit(false))
+            .map_err(|text| format!("{} packets from {side:?}\n{text}", packets.len()))
+    }
+
+    /// Waits long enough for every fragment that is still kept.
+    fn end(&mut self) -> Result<(), String> {
+        self.flush()?;
+        let end = self.newest + 200_000_000;
+        let (wanted, got) = (self.model.timeout(end), self.subject.timeout(end));
+        same_outputs(&self.model, wanted, got).and_then(|()| self.subject.audit(true))
+    }
+}
 
 /// Plays `ops` on the model and on what `make` builds from knobs and bindings.
 ///
 /// # Errors
 ///
-/// The first difference.
+/// The first difference. Its operation is the one after which it showed, so that those up to it
+/// show it again.
 pub fn play<S: Subject>(
     ops: &Ops,
     make: impl FnOnce(&ModelConfig, &[ModelBinding]) -> S,
@@ -85,53 +209,28 @@ pub fn play<S: Subject>(
 ) -> Result<(), Mismatch> {
     let config = ops.config();
     let bindings = &candidates()[..INITIAL];
-    let mut model = Model::new(config.clone(), bindings.to_vec());
-    let mut subject = make(&config, bindings);
-    let mut labels = Labels::default();
+    let start = 1_000_000;
+    let mut game = Game {
+        model: Model::new(config.clone(), bindings.to_vec()),
+        subject: make(&config, bindings),
+        labels: Labels::default(),
+        seen,
+        now: start,
+        newest: start,
+        batch: None,
+    };
     let mut player = Player::default();
-    let mut now = 1_000_000;
-    let mut newest = now;
     for (operation, chunk) in ops.chunks.iter().enumerate() {
-        let events = player.events(chunk, model.config());
-        for event in events {
-            let done = match &event {
-                Event::Packet(side, packet) => {
-                    let wanted = model.process(now, *side, packet);
-                    let got = subject.process(now, *side, packet);
-                    *seen.entry(name_of(packet, &wanted)).or_default() += 1;
-                    labels
-                        .check(&model, packet, &got)
-                        .and_then(|()| same_outcome(&model, &wanted, &got))
-                        .and_then(|()| same_drops(&model, &subject))
-                }
-                Event::Wait(time) => {
-                    now += time;
-                    newest = newest.max(now);
-                    let (wanted, got) = (model.timeout(now), subject.timeout(now));
-                    same_outputs(&model, wanted, got)
-                }
-                Event::Back(time) => {
-                    now = now.saturating_sub(*time);
-                    Ok(())
-                }
-                Event::Add(_) | Event::Remove(_) | Event::Knobs(_) => {
-                    arrange(&event, &mut model, &mut subject);
-                    Ok(())
-                }
-            };
-            if let Err(text) = done.and_then(|()| subject.audit(false)) {
-                let text = format!("at {now} µs: {}\n{text}", describe(&event));
-                return Err(Mismatch { operation, text });
-            }
+        game.count(OPERATIONS);
+        for event in player.events(chunk, game.model.config()) {
+            game.play(event, chunk).map_err(|text| Mismatch {
+                operation,
+                text: format!("at {} µs: {text}", game.now),
+            })?;
         }
     }
-    // Long enough for every fragment that is still kept.
-    let end = newest + 200_000_000;
-    let (wanted, got) = (model.timeout(end), subject.timeout(end));
-    let done = same_outputs(&model, wanted, got);
     let operation = ops.chunks.len();
-    done.and_then(|()| subject.audit(true))
-        .map_err(|text| Mismatch { operation, text })
+    game.end().map_err(|text| Mismatch { operation, text })
 }
 
 fn arrange(event: &Event, model: &mut Model, subject: &mut impl Subject) {
@@ -193,6 +292,8 @@ fn is_storage(name: &str) -> bool {
             | "ipv4-fragment-overlap"
             | "ipv4-fragment-conflict"
             | "ipv4-fragment-count"
+            | "ipv4-reassembly-ecn"
+            | "ipv4-reassembly-timeout"
             | "fragment-no-first"
             | "fragment-refused"
     )

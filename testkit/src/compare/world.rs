@@ -3,7 +3,9 @@
 use core::net::{Ipv4Addr, Ipv6Addr};
 
 use super::bytes::Choices;
-use crate::model::{ModelBinding, ModelClamp, ModelConfig, ModelEcho, ModelHairpin, ModelPool};
+use crate::model::{
+    ModelBinding, ModelClamp, ModelConfig, ModelEcho, ModelFragments, ModelHairpin, ModelPool,
+};
 
 /// Tunnel addresses: configured and referenced, referenced only, configured only.
 pub const AFTR: [Ipv6Addr; 3] = [
@@ -138,6 +140,9 @@ pub fn config(choices: &mut Choices) -> ModelConfig {
     for _ in 0..choices.below(4) {
         turn_a_knob(choices, &mut config);
     }
+    if choices.once_in(5) {
+        config.fragment_handling = ModelFragments::Reassemble;
+    }
     config
 }
 
@@ -191,7 +196,14 @@ pub fn turn_a_knob(choices: &mut Choices, config: &mut ModelConfig) {
             config.mss_clamp = choices.pick(&all);
         }
         24 => policies(choices, config),
-        _ => config.follow_fragments ^= true,
+        _ => {
+            config.fragment_handling = match config.fragment_handling {
+                ModelFragments::Follow => {
+                    choices.pick(&[ModelFragments::Off, ModelFragments::Reassemble])
+                }
+                ModelFragments::Off | ModelFragments::Reassemble => ModelFragments::Follow,
+            };
+        }
     }
 }
 

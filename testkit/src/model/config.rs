@@ -93,8 +93,8 @@ pub struct ModelConfig {
     pub reassembly_fragments: usize,
     /// IPv6 reassembly time.
     pub reassembly_timeout: u64,
-    /// IPv4 fragments on shared addresses are followed.
-    pub follow_fragments: bool,
+    /// What becomes of IPv4 fragments on shared addresses.
+    pub fragment_handling: ModelFragments,
     /// Fragments in one IPv4 datagram.
     pub fragments: usize,
     /// Time a fragment waits for its first one.
@@ -134,6 +134,17 @@ pub enum ModelHairpin {
     ToIpv4Side,
     /// Dropped.
     Drop,
+}
+
+/// IPv4 fragments on shared addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ModelFragments {
+    /// They go where their first one goes.
+    Follow,
+    /// Those from the Internet are put together; those from B4s are followed.
+    Reassemble,
+    /// They are dropped.
+    Off,
 }
 
 /// TCP MSS clamp.
@@ -194,7 +205,7 @@ impl Default for ModelConfig {
             verify_quoted_checksum: true,
             reassembly_fragments: 64,
             reassembly_timeout: 60_000_000,
-            follow_fragments: true,
+            fragment_handling: ModelFragments::Follow,
             fragments: 64,
             fragment_timeout: 15_000_000,
         }

@@ -1,5 +1,6 @@
 //! Packets from the Internet (spec sections 1 and 8).
 
+use super::config::ModelFragments;
 use super::errors::{Tunnel, martian_source};
 use super::fragments::{Followed, FragmentKey};
 use super::keys::{Direction, Keys};
@@ -35,6 +36,12 @@ impl Model {
         let spoofed = self.table.usage(&self.config.pools, packet.src) != Use::Foreign;
         if spoofed && !self.config.forward_pool_source {
             return Err("pool-source-spoofed".into());
+        }
+        if packet.is_fragment()
+            && usage == Use::Shared
+            && self.config.fragment_handling == ModelFragments::Reassemble
+        {
+            return self.reassemble_v4(&packet);
         }
         self.admit_icmp(&packet)?;
         let (keys, waiting) = if packet.is_fragment() && usage == Use::Shared {

@@ -2,7 +2,7 @@
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
-use super::config::ModelConfig;
+use super::config::{ModelConfig, ModelFragments};
 use super::keys::{Key, Keys, has_ports};
 use super::packet::{V4, be16};
 use super::{Model, ModelSide};
@@ -129,7 +129,7 @@ pub(super) enum Followed {
 }
 
 /// The checks that need no other fragment.
-fn shape(v4: &V4) -> Result<(), &'static str> {
+pub(super) fn shape(v4: &V4) -> Result<(), &'static str> {
     let len = v4.payload().len();
     if len == 0 || (v4.mf && !len.is_multiple_of(8)) || v4.offset + len > 65_535 - v4.header {
         return Err("ipv4-fragment-malformed");
@@ -156,7 +156,7 @@ impl Model {
         v4: &V4,
         received: &[u8],
     ) -> Result<Followed, &'static str> {
-        if !self.config.follow_fragments {
+        if self.config.fragment_handling == ModelFragments::Off {
             return Err("fragments-off");
         }
         if v4.proto != 1 && !has_ports(v4.proto) {
@@ -249,7 +249,7 @@ impl Model {
 }
 
 /// Ports, or type, code and identifier.
-fn flow(v4: &V4) -> Option<Vec<u8>> {
+pub(super) fn flow(v4: &V4) -> Option<Vec<u8>> {
     let l4 = v4.payload();
     if v4.proto == 1 {
         return l4.get(..6).map(|head| [&head[..2], &head[4..]].concat());

@@ -21,7 +21,7 @@ mod upstream;
 use core::net::Ipv6Addr;
 use std::collections::BTreeMap;
 
-pub use config::{ModelClamp, ModelConfig, ModelEcho, ModelHairpin, ModelPool};
+pub use config::{ModelClamp, ModelConfig, ModelEcho, ModelFragments, ModelHairpin, ModelPool};
 pub use packet::{icmpv6_checksum, internet_checksum};
 pub use table::{ModelBinding, port_in_set};
 
@@ -117,7 +117,7 @@ enum Action {
     /// Kept until a first fragment or the rest of a datagram arrives.
     Held,
     /// Kept before, complete now: this packet takes its way.
-    Reassembled(Vec<u8>),
+    Reassembled(ModelSide, Vec<u8>),
 }
 
 type Step = Result<Action, Refusal>;
@@ -133,6 +133,7 @@ pub struct Model {
     incoming: Bucket,
     sources: BTreeMap<Vec<u8>, Bucket>,
     reassembly: ReassemblyStore,
+    ipv4_reassembly: ReassemblyStore,
     fragments: FragmentStore,
     pmtu: BTreeMap<Ipv6Addr, (usize, u64)>,
     /// Fragments whose first one has arrived in this call.
@@ -159,6 +160,7 @@ impl Model {
             incoming: Bucket::default(),
             sources: BTreeMap::new(),
             reassembly: ReassemblyStore::default(),
+            ipv4_reassembly: ReassemblyStore::default(),
             fragments: FragmentStore::default(),
             pmtu: BTreeMap::new(),
             released: Vec::new(),
@@ -207,9 +209,9 @@ impl Model {
         let mut outputs = Vec::new();
         let step = self.step(side, packet);
         let (verdict, frame, reason) = match step {
-            Ok(Action::Reassembled(whole)) => {
+            Ok(Action::Reassembled(from, whole)) => {
                 self.whole = true;
-                let again = self.step(ModelSide::Softwire, &whole);
+                let again = self.step(from, &whole);
                 self.whole = false;
                 self.aside(again, &whole, &mut outputs);
                 (ModelVerdict::Consumed, None, None)
@@ -256,6 +258,10 @@ impl Model {
         self.now = self.now.max(now);
         self.fragments
             .expire(self.now, self.config.fragment_timeout);
+        // Nobody is told about what came from the Internet: its source may be forged.
+        let _ = self
+            .ipv4_reassembly
+            .expire(self.now, self.config.fragment_timeout);
         let firsts = self
             .reassembly
             .expire(self.now, self.config.reassembly_timeout);
@@ -284,7 +290,7 @@ impl Model {
                 outputs.push((ModelDestination::Local(kind), packet.to_vec()));
                 None
             }
-            Ok(Action::Held | Action::Reassembled(_)) => None,
+            Ok(Action::Held | Action::Reassembled(..)) => None,
             Err(Refusal { reason, answer }) => {
                 *self.drops.entry(reason).or_default() += 1;
                 answer

@@ -1,10 +1,12 @@
-//! Reassembly of tunnel packets (RFC 8200 §4.5).
+//! Reassembly of tunnel packets (RFC 8200 §4.5), and of IPv4 packets from the Internet (RFC 791 §3.2).
 
 use core::net::Ipv6Addr;
 
 use super::chain::{Chain, Fragment};
-use super::packet::{V6, put16};
-use super::{Action, Model, Refusal, Step};
+use super::fragments::{flow, shape};
+use super::keys::has_ports;
+use super::packet::{V4, V6, fix_v4, put16};
+use super::{Action, Model, ModelSide, Refusal, Step};
 
 #[derive(Clone, Debug)]
 struct Piece {
@@ -24,15 +26,36 @@ impl Piece {
 #[derive(Clone, Debug)]
 struct First {
     packet: Vec<u8>,
-    /// Where its Fragment header stands, and where that is named.
+    /// Where its Fragment header stands, and where that is named; in IPv4 where its data starts.
     at: usize,
     named_at: usize,
     next: u8,
+    /// What told the flow of an IPv4 packet from others.
+    flow: Option<Vec<u8>>,
+}
+
+/// Addresses, IPv4 ones in their mapped form, and the identification, in IPv4 behind the
+/// protocol.
+type DatagramKey = (Ipv6Addr, Ipv6Addr, u32);
+
+/// What the reasons of a version start with.
+type Version = &'static str;
+
+fn reason(version: Version, what: &str) -> &'static str {
+    match (version, what) {
+        ("ipv6", "duplicate") => "ipv6-fragment-duplicate",
+        ("ipv6", "overlap") => "ipv6-fragment-overlap",
+        ("ipv6", "count") => "ipv6-fragment-count",
+        (_, "duplicate") => "ipv4-fragment-duplicate",
+        (_, "overlap") => "ipv4-fragment-overlap",
+        (_, "count") => "ipv4-fragment-count",
+        _ => "internal",
+    }
 }
 
 #[derive(Clone, Debug)]
 struct Datagram {
-    key: (Ipv6Addr, Ipv6Addr, u32),
+    key: DatagramKey,
     started: u64,
     pieces: Vec<Piece>,
     first: Option<First>,
@@ -58,7 +81,7 @@ impl ReassemblyStore {
             .collect()
     }
 
-    fn entry(&mut self, key: (Ipv6Addr, Ipv6Addr, u32), now: u64) -> usize {
+    fn entry(&mut self, key: DatagramKey, now: u64) -> usize {
         self.datagrams
             .iter()
             .position(|d| d.key == key)
@@ -84,14 +107,20 @@ impl Datagram {
         reason
     }
 
-    fn add(&mut self, piece: Piece, limit: usize, largest: usize) -> Result<(), &'static str> {
+    fn add(
+        &mut self,
+        version: Version,
+        piece: Piece,
+        limit: usize,
+        largest: usize,
+    ) -> Result<(), &'static str> {
         if let Some(reason) = self.dead {
             return Err(reason);
         }
         let same =
             |p: &Piece| p.start == piece.start && p.data == piece.data && p.more == piece.more;
         if self.pieces.iter().any(same) {
-            return Err("ipv6-fragment-duplicate");
+            return Err(reason(version, "duplicate"));
         }
         let clash = self.pieces.iter().any(|p| {
             (piece.start < p.end() && p.start < piece.end())
@@ -99,10 +128,10 @@ impl Datagram {
                 || (!piece.more && p.end() > piece.end())
         });
         if clash {
-            return Err(self.kill("ipv6-fragment-overlap"));
+            return Err(self.kill(reason(version, "overlap")));
         }
         if self.pieces.len() >= limit {
-            return Err(self.kill("ipv6-fragment-count"));
+            return Err(self.kill(reason(version, "count")));
         }
         if piece.end() > largest {
             return Err(self.kill("ipv6-reassembled-too-big"));
@@ -185,13 +214,14 @@ impl Model {
         let mru = self.config.path_mru.max(1540);
         let largest = mru + 256 - 40; // extension headers do not count
         let datagram = &mut self.reassembly.datagrams[at];
-        datagram.add(piece, limit, largest)?;
+        datagram.add("ipv6", piece, limit, largest)?;
         if fragment.offset == 0 {
             datagram.first = Some(First {
                 packet: outer.bytes.clone(),
                 at: chain.at,
                 named_at: chain.named_at,
                 next: fragment.next,
+                flow: None,
             });
         }
         let Some(first) = datagram.first.clone().filter(|_| datagram.complete()) else {
@@ -206,7 +236,64 @@ impl Model {
         if whole.len() - headers > mru {
             return Err("ipv6-reassembled-too-big".into());
         }
-        Ok(Action::Reassembled(whole))
+        Ok(Action::Reassembled(ModelSide::Softwire, whole))
+    }
+
+    /// Takes a fragment of a packet from the Internet to a shared address. R-141
+    pub(super) fn reassemble_v4(&mut self, v4: &V4) -> Step {
+        if v4.proto == 1 && !self.config.incoming_icmpv4 {
+            return Err("icmpv4-policy".into());
+        }
+        if v4.proto != 1 && !has_ports(v4.proto) {
+            return Err("no-l4-port".into());
+        }
+        shape(v4)?;
+        let ident = u32::from(v4.proto) << 16 | u32::from(v4.id);
+        let key = (v4.src.to_ipv6_mapped(), v4.dst.to_ipv6_mapped(), ident);
+        let piece = Piece {
+            start: v4.offset,
+            data: v4.payload().to_vec(),
+            more: v4.mf,
+            ecn: v4.tos & 3,
+        };
+        let (now, limit) = (self.now, self.config.fragments);
+        let at = self.ipv4_reassembly.entry(key, now);
+        let datagram = &mut self.ipv4_reassembly.datagrams[at];
+        let flow = flow(v4);
+        let other = datagram.first.as_ref().is_some_and(|f| f.flow != flow);
+        if datagram.dead.is_none() && v4.offset == 0 && other {
+            return Err(datagram.kill("ipv4-fragment-conflict").into());
+        }
+        datagram.add("ipv4", piece, limit, usize::MAX)?;
+        if v4.offset == 0 {
+            datagram.first = Some(First {
+                packet: v4.bytes.clone(),
+                at: v4.header,
+                named_at: 0,
+                next: v4.proto,
+                flow,
+            });
+        }
+        let Some(first) = datagram.first.clone().filter(|_| datagram.complete()) else {
+            return Ok(Action::Held);
+        };
+        let datagram = self.ipv4_reassembly.datagrams.remove(at);
+        let mut whole = first.packet[..first.at].to_vec();
+        for piece in datagram.in_order() {
+            whole.extend(&piece.data);
+        }
+        if whole.len() > 65_535 {
+            return Err("ipv4-fragment-malformed".into());
+        }
+        let Some(ecn) = datagram.ecn() else {
+            return Err("ipv4-reassembly-ecn".into());
+        };
+        whole[1] = (whole[1] & 0xfc) | ecn;
+        let len = whole.len();
+        put16(&mut whole, 2, len);
+        (whole[6], whole[7]) = (whole[6] & 0x40, 0); // only Don't Fragment stays
+        fix_v4(&mut whole);
+        Ok(Action::Reassembled(ModelSide::Internet, whole))
     }
 }
 
