@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::shell::command;
-use crate::{Outcome, budget, fuzz, packages, probe, seeded_bugs, shell, spec};
+use crate::{Outcome, budget, fuzz, packages, probe, shell, spec};
 
 /// Options of `ci`.
 #[derive(clap::Args)]
@@ -151,21 +151,10 @@ fn loom() -> Outcome {
     shell::run(&mut test)
 }
 
-/// The long forms.
-pub(crate) fn full() -> Outcome {
-    let long_tests = || {
-        let mut test = command("cargo test --release --workspace --all-features");
-        shell::run(test.env("LW4O6_SCALE", "50"))
-    };
-    long_tests()?;
-    seeded_bugs::run()?;
-    loom()
-}
-
 #[expect(
     clippy::disallowed_methods,
-    reason = "the gate reports how long its stages take"
+    reason = "the gate and the long forms report how long their stages take"
 )]
-fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     Instant::now()
 }

@@ -7,6 +7,7 @@
 
 mod budget;
 mod ci;
+mod full;
 mod fuzz;
 mod packages;
 mod probe;
@@ -32,8 +33,9 @@ struct Arguments {
 enum Command {
     /// Everything that has to be green: formatting, lints, tests, docs, proofs, budgets, packaging.
     Ci(ci::Options),
-    /// The long forms of the random tests, and the seeded bugs; takes an hour or more.
-    Full,
+    /// The long forms of the random tests, and the seeded bugs; takes an hour or more. Writes
+    /// docs/FULL.md.
+    Full(full::Options),
     /// Checks that every requirement is met in code and proved by a test; writes docs/CONFORMANCE.md.
     Spec(spec::Options),
     /// Runs the fuzz targets and logs what they covered in fuzz/LOG.tsv.
@@ -51,7 +53,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = match arguments.command {
         Command::Ci(options) => ci::run(&options),
-        Command::Full => ci::full(),
+        Command::Full(options) => full::run(&options),
         Command::Spec(options) => spec::run(&options),
         Command::Fuzz(options) => fuzz::run(&options),
         Command::Budget(options) => budget::run(&options),
