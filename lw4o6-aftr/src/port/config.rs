@@ -79,6 +79,10 @@ pub enum NextHop<A> {
     Mac(MacAddr),
     /// Resolved by ARP or neighbor discovery, and kept under watch.
     Address(A),
+    /// Resolved by another port of the same interface, whose owner passes it on by
+    /// [`EthernetPort::set_next_hop`](super::EthernetPort::set_next_hop). Nothing is asked for; until
+    /// then packets wait.
+    Shared,
 }
 
 /// ARP for pool addresses.

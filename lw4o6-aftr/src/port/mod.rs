@@ -11,6 +11,9 @@
 //!
 //! One side may be one interface each, or both share one ("on a stick"), told apart by VLAN or, without
 //! tags, by EtherType. The port sends nothing unasked but solicitations for its next hops.
+//!
+//! Several ports may share the interfaces, one for each worker. One of them, the leader, gets ARP and
+//! neighbor discovery and resolves; the others have [`NextHop::Shared`] and are told what it found.
 
 mod config;
 mod counters;
@@ -218,6 +221,27 @@ impl EthernetPort {
     #[must_use]
     pub fn next_hop(&self, side: Side) -> Option<MacAddr> {
         self.hop(side).mac()
+    }
+
+    /// Tells a follower what the port that resolves next hops found, or lost.
+    ///
+    /// What waited leaves through [`poll_frame`](Self::poll_frame). Nothing happens on a side whose
+    /// next hop is not [`NextHop::Shared`].
+    pub fn set_next_hop(&mut self, side: Side, mac: Option<MacAddr>) {
+        self.hop_mut(side).set(mac);
+        self.release(side, 0);
+    }
+
+    /// Says that somebody sends to both next hops, so that they are probed as if this port did.
+    ///
+    /// A port that resolves for followers calls it while any of them has traffic; each address that
+    /// has gone stale is then asked for again (RFC 4861 §7.3.3).
+    pub fn keep_next_hops(&mut self, now: Instant) {
+        self.now = self.now.max(now);
+        let now = self.now;
+        for hop in &mut self.hops {
+            hop.used(now);
+        }
     }
 
     /// Whether a side's next hop has been asked for in vain; an alarm for the operator.
@@ -445,6 +469,7 @@ fn neighbor<A>(next_hop: NextHop<A>, random: u32) -> Neighbor {
     match next_hop {
         NextHop::Mac(mac) => Neighbor::fixed(mac),
         NextHop::Address(_) => Neighbor::unknown(random),
+        NextHop::Shared => Neighbor::shared(),
     }
 }
 

@@ -39,6 +39,8 @@ pub(crate) struct Neighbor {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Fixed(MacAddr),
+    /// Known from another port, or not yet.
+    Shared(Option<MacAddr>),
     Incomplete {
         tries: u8,
         ask_at: Instant,
@@ -70,6 +72,21 @@ impl Neighbor {
         }
     }
 
+    /// A next hop that another port resolves.
+    pub(crate) fn shared() -> Self {
+        Self {
+            state: State::Shared(None),
+            reachable: REACHABLE,
+        }
+    }
+
+    /// What the other port says; nothing to one that is not [`shared`](Self::shared).
+    pub(crate) fn set(&mut self, mac: Option<MacAddr>) {
+        if let State::Shared(known) = &mut self.state {
+            *known = mac;
+        }
+    }
+
     /// A next hop to be found, beginning with the first [`handle_timeout`](Self::handle_timeout).
     ///
     /// `random` picks the reachable time.
@@ -93,8 +110,14 @@ impl Neighbor {
             | State::Stale { mac }
             | State::Delay { mac, .. }
             | State::Probe { mac, .. } => Some(mac),
+            State::Shared(mac) => mac,
             State::Incomplete { .. } => None,
         }
+    }
+
+    /// Whether its address comes from elsewhere, so that nothing heard on the link changes it.
+    const fn is_told(&self) -> bool {
+        matches!(self.state, State::Fixed(_) | State::Shared(_))
     }
 
     /// Whether it has been asked for in vain for so long that somebody should look.
@@ -114,7 +137,7 @@ impl Neighbor {
 
     /// It answered a solicitation of ours.
     pub(crate) fn confirmed(&mut self, now: Instant, mac: MacAddr) {
-        if !matches!(self.state, State::Fixed(_)) {
+        if !self.is_told() {
             self.state = State::Reachable {
                 mac,
                 until: now + self.reachable,
@@ -125,7 +148,7 @@ impl Neighbor {
     /// It was heard without having been asked. `overrides` says that the address may replace another.
     pub(crate) fn heard(&mut self, mac: MacAddr, overrides: bool) {
         match self.mac() {
-            _ if matches!(self.state, State::Fixed(_)) => {}
+            _ if self.is_told() => {}
             Some(known) if known == mac => {}
             Some(_) if !overrides => {
                 // Somebody claims the address: check soon whether the known one still answers.
@@ -143,7 +166,7 @@ impl Neighbor {
             return None;
         }
         match self.state {
-            State::Fixed(_) | State::Stale { .. } => None,
+            State::Fixed(_) | State::Shared(_) | State::Stale { .. } => None,
             State::Reachable { mac, .. } => {
                 self.state = State::Stale { mac };
                 None
@@ -185,7 +208,7 @@ impl Neighbor {
     /// When [`handle_timeout`](Self::handle_timeout) has something to do.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         match self.state {
-            State::Fixed(_) | State::Stale { .. } => None,
+            State::Fixed(_) | State::Shared(_) | State::Stale { .. } => None,
             State::Incomplete { ask_at, .. } | State::Probe { ask_at, .. } => Some(ask_at),
             State::Reachable { until, .. } | State::Delay { until, .. } => Some(until),
         }
@@ -261,10 +284,26 @@ mod tests {
     }
 
     #[test]
+    fn a_shared_address_is_changed_by_its_owner_only() {
+        let mut hop = Neighbor::shared();
+        hop.heard(A, true);
+        hop.confirmed(at(0), A);
+        assert_eq!((hop.mac(), hop.poll_timeout()), (None, None));
+        hop.set(Some(B));
+        hop.used(at(1));
+        hop.heard(A, true);
+        assert_eq!((hop.mac(), hop.poll_timeout()), (Some(B), None));
+        assert_eq!(hop.handle_timeout(at(100)), None);
+        hop.set(None);
+        assert_eq!((hop.mac(), hop.alarm()), (None, false));
+    }
+
+    #[test]
     fn a_configured_address_is_never_changed() {
         let mut hop = Neighbor::fixed(A);
         hop.heard(B, true);
         hop.confirmed(at(0), B);
+        hop.set(Some(B));
         assert_eq!((hop.mac(), hop.poll_timeout()), (Some(A), None));
     }
 }
