@@ -7,7 +7,9 @@
 //! instead and go on as one packet.
 
 use lw4o6_wire::icmpv6::{Icmpv6ErrorKind, ParameterProblemCode};
-use lw4o6_wire::{FrameBuf, HEADROOM, Instant, IpProtocol, Ipv4Packet, Ipv6Header, ipv6_ext};
+use lw4o6_wire::{
+    FrameBuf, HEADROOM, Instant, IpProtocol, Ipv4Packet, Ipv6Header, LinkCast, ipv6_ext,
+};
 
 use crate::classify::{Found, Ipv4, Tunnel};
 use crate::config::{FragmentConfig, FragmentHandling, Hairpin, Switch};
@@ -118,6 +120,10 @@ impl Worker {
         found: Found,
     ) -> Result<Emitted, Refusal> {
         check_header(ipv4)?;
+        // What is put together has no link of its own that would tell.
+        if frame.link_cast() != LinkCast::Unicast {
+            return Err(DropReason::LinkGroup.into()); // RFC 1812 §5.3.4: in silence
+        }
         self.check_internet_source(ipv4, found.peer_managed)?;
         let protocol = ipv4.inner.protocol;
         // What would be refused when it is whole is not held.

@@ -6,6 +6,7 @@ use common::fragments::{books, dropped, held, permutations};
 use common::{AFTR, B4, B4_FULL, Bench, Outcome};
 use lw4o6_aftr::config::{FragmentHandling, Switch};
 use lw4o6_aftr::{AftrConfig, Counter, Destination, DropReason, Side, Verdict};
+use lw4o6_wire::{FrameBuf, HEADROOM, LinkCast};
 use testkit::packet::{V4, tunnel, v6};
 
 const WAIT: u64 = 15_000;
@@ -392,4 +393,18 @@ fn the_knob_can_be_turned_while_fragments_are_held() {
     assert_eq!(bench.drops(DropReason::FragmentNoFirst), 1);
     books(&bench, 0);
     assert_eq!(bench.worker.poll_timeout(), None);
+}
+
+#[test]
+fn fragments_in_a_broadcast_frame_are_not_put_together() {
+    // RFC 1812 §5.3.4, R-141: the whole packet has no frame that would tell.
+    let mut bench = bench();
+    for piece in down(100).fragments(64) {
+        let mut storage = vec![0; 512];
+        let mut frame = FrameBuf::with_headroom(&mut storage, HEADROOM, &piece).unwrap();
+        frame.set_link_cast(LinkCast::Group);
+        let verdict = bench.worker.process(bench.now, Side::Internet, &mut frame);
+        assert_eq!(verdict, Verdict::Drop(DropReason::LinkGroup));
+    }
+    assert!(bench.drain().is_empty());
 }
