@@ -433,6 +433,7 @@ fn limits(model: &ModelConfig, config: &mut AftrConfig) {
     icmp.source_rate = model.source_rate as u32;
     icmp.source_burst = model.source_burst as u32;
     icmp.echo_rate = model.echo_rate as u32;
+    config.boot_grace = Duration::from_micros(model.boot_grace);
     config.reassembly.fragments = model.reassembly_fragments;
     config.reassembly.timeout = Duration::from_micros(model.reassembly_timeout);
     config.reassembly.bytes_per_b4 = config.reassembly.bytes;

@@ -143,6 +143,9 @@ pub fn config(choices: &mut Choices) -> ModelConfig {
     if choices.once_in(5) {
         config.fragment_handling = ModelFragments::Reassemble;
     }
+    if choices.once_in(6) {
+        config.boot_grace = choices.pick(&[1_000_000, 60_000_000]);
+    }
     config
 }
 

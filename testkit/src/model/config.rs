@@ -81,6 +81,8 @@ pub struct ModelConfig {
     pub source_rate: u64,
     /// Burst of it.
     pub source_burst: u64,
+    /// Time after the start in which nobody is told to provision anew.
+    pub boot_grace: u64,
     /// Echo answers per second.
     pub echo_rate: u64,
     /// TOS of `ICMPv4` errors.
@@ -205,6 +207,7 @@ impl Default for ModelConfig {
             verify_quoted_checksum: true,
             reassembly_fragments: 64,
             reassembly_timeout: 60_000_000,
+            boot_grace: 0,
             fragment_handling: ModelFragments::Follow,
             fragments: 64,
             fragment_timeout: 15_000_000,

@@ -36,6 +36,11 @@ impl Model {
     pub(super) fn icmpv6_error(&mut self, what: (u8, u8, u32), invoking: &[u8]) -> Option<Vec<u8>> {
         let (kind, code, word) = what;
         let (to, from) = (addr6(invoking, 8), addr6(invoking, 24));
+        //
+        let grace = self.started.unwrap_or(self.now) + self.config.boot_grace;
+        if (kind, code) == (1, 5) && self.now < grace {
+            return None;
+        }
         //
         if !self.config.generate_v6 || carries_icmpv6_error(invoking) || from.is_multicast() {
             return None;

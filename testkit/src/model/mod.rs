@@ -128,6 +128,8 @@ pub struct Model {
     config: ModelConfig,
     table: Table,
     now: u64,
+    /// When the first packet came or time first passed.
+    started: Option<u64>,
     instance: [Bucket; 2],
     echo: Bucket,
     incoming: Bucket,
@@ -155,6 +157,7 @@ impl Model {
             config,
             table,
             now: 0,
+            started: None,
             instance: [Bucket::default(); 2],
             echo: Bucket::default(),
             incoming: Bucket::default(),
@@ -205,7 +208,7 @@ impl Model {
 
     /// Takes one packet. `now` is in microseconds.
     pub fn process(&mut self, now: u64, side: ModelSide, packet: &[u8]) -> ModelOutcome {
-        self.now = self.now.max(now);
+        self.clock(now);
         let mut outputs = Vec::new();
         let step = self.step(side, packet);
         let (verdict, frame, reason) = match step {
@@ -255,7 +258,7 @@ impl Model {
 
     /// Lets time pass. Returns what that sets free.
     pub fn timeout(&mut self, now: u64) -> Vec<(ModelDestination, Vec<u8>)> {
-        self.now = self.now.max(now);
+        self.clock(now);
         self.fragments
             .expire(self.now, self.config.fragment_timeout);
         // Nobody is told about what came from the Internet: its source may be forged.
@@ -273,6 +276,11 @@ impl Model {
             }
         }
         outputs
+    }
+
+    fn clock(&mut self, now: u64) {
+        self.now = self.now.max(now);
+        self.started.get_or_insert(self.now);
     }
 
     fn step(&mut self, side: ModelSide, packet: &[u8]) -> Step {
