@@ -24,9 +24,6 @@ const MARK: &str = "lw4o6-full: ";
 /// `LW4O6_SCALE` of the model against the engine: 50 times 800 runs of 250 operations.
 const MODEL_SCALE: &str = "50";
 
-/// `LW4O6_SCALE` of the other random tests.
-const SCALE: &str = "20";
-
 /// Changes of the table that a second should have room for.
 const AIM: u64 = 100_000;
 
@@ -63,23 +60,23 @@ const STAGES: &[Stage] = &[
     },
     Stage {
         name: "tests-wire",
-        what: "tests of lw4o6-wire, random ones 20 times as long",
-        run: || tests("lw4o6-wire", &[]),
+        what: "tests of lw4o6-wire",
+        run: || tests("lw4o6-wire", 200, &[]),
     },
     Stage {
         name: "tests-binding",
-        what: "tests of lw4o6-binding, random ones 20 times as long",
-        run: || tests("lw4o6-binding", &[]),
+        what: "tests of lw4o6-binding",
+        run: || tests("lw4o6-binding", 40, &[]),
     },
     Stage {
         name: "tests-aftr",
-        what: "tests of lw4o6-aftr, random ones 20 times as long",
-        run: || tests("lw4o6-aftr", &[]),
+        what: "tests of lw4o6-aftr",
+        run: || tests("lw4o6-aftr", 10, &[]),
     },
     Stage {
         name: "tests-testkit",
-        what: "every law over its corpus and random bytes, the model alone, 20 times as long",
-        run: || tests("testkit", &["--skip", MODEL_TEST]),
+        what: "every law over its corpus and random bytes, the model alone",
+        run: || tests("testkit", 10, &["--skip", MODEL_TEST]),
     },
     Stage {
         name: "churn",
@@ -262,25 +259,27 @@ fn model() -> Result<Done, String> {
     let packets = thousands(counted(&text, "packets")?);
     let changes = thousands(counted(&text, "changes")?);
     let seeds = thousands(counted(&text, "seeds")?);
+    let batches = thousands(counted(&text, "batches")?);
+    let outcomes = counted(&text, "outcomes")?;
     Ok(Done {
         size: format!(
-            "{operations} operations from {seeds} seeds: {packets} packets, {changes} changes of \
-             table or knobs"
+            "{operations} operations from {seeds} seeds: {packets} packets, {batches} batches of \
+             several among them; {changes} changes of table or knobs; {outcomes} kinds of outcome"
         ),
         result: "no difference".to_owned(),
         time: start.elapsed(),
     })
 }
 
-/// The tests of one package.
-fn tests(package: &str, more: &[&str]) -> Result<Done, String> {
-    let line =
-        format!("cargo test --release -p {package} --all-features --lib --tests --no-fail-fast");
+/// The tests of one package, those at random `scale` times as long. Built as for the gate, with
+/// overflow checks and debug assertions.
+fn tests(package: &str, scale: u32, more: &[&str]) -> Result<Done, String> {
+    let line = format!("cargo test -p {package} --all-features --lib --tests --no-fail-fast");
     run_command(command(&line).arg("--no-run"))?;
     let mut test = command(&line);
-    test.arg("--").args(more).env("LW4O6_SCALE", SCALE);
+    test.arg("--").args(more);
     let start = now();
-    let (text, well) = watched(&mut test)?;
+    let (text, well) = watched(test.env("LW4O6_SCALE", scale.to_string()))?;
     let time = start.elapsed();
     let (passed, failed) = passed(&text);
     if !well {
@@ -288,7 +287,7 @@ fn tests(package: &str, more: &[&str]) -> Result<Done, String> {
         return Err(format!("{failed} of {all} tests"));
     }
     Ok(Done {
-        size: format!("{passed} tests, scale {SCALE}"),
+        size: format!("{passed} tests, random ones {scale} times as long as in the gate"),
         result: format!("{passed} passed"),
         time,
     })
