@@ -13,6 +13,8 @@
 //!           + late-consumed + late-dropped
 //! sum of drop reasons = dropped + late-dropped + replied + late-replied + discarded
 //! ```
+//!
+//! [`port::Accounts`](crate::port::Accounts) has them for each side, and for the frames that leave.
 
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -144,6 +146,8 @@ counters! {
     Ipv4PacketsFragmented = "ipv4-packets-fragmented",
     /// Fragments beyond the first, waiting in `poll_frame` or taken from it.
     FragmentsQueued = "fragments-queued",
+    /// Errors that no frame was turned into, waiting in `poll_frame` or taken from it.
+    ErrorsQueued = "errors-queued",
     /// TCP segments whose MSS option was lowered.
     MssClamped = "mss-clamped",
 
@@ -178,12 +182,30 @@ impl Counter {
     }
 }
 
+/// What became of kept fragments, told apart by the side they came from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Fate {
+    /// [`Counter::Merged`]
+    Merged,
+    /// [`Counter::Released`]
+    Released,
+    /// [`Counter::Discarded`]
+    Discarded,
+    /// [`Counter::LateConsumed`]
+    Again,
+}
+
+impl Fate {
+    const COUNT: usize = 4;
+}
+
 /// The counters of one worker, written by it alone.
 #[derive(Debug)]
 #[repr(align(128))] // two cache lines: the prefetcher pairs them
 pub(crate) struct Counters {
     named: [AtomicU64; Counter::COUNT],
     drops: [AtomicU64; DropReason::COUNT],
+    sides: [[AtomicU64; Fate::COUNT]; 2],
 }
 
 impl Counters {
@@ -191,7 +213,32 @@ impl Counters {
         Self {
             named: [const { AtomicU64::new(0) }; Counter::COUNT],
             drops: [const { AtomicU64::new(0) }; DropReason::COUNT],
+            sides: [const { [const { AtomicU64::new(0) }; Fate::COUNT] }; 2],
         }
+    }
+
+    /// Counts `more` fragments that came from `side`.
+    pub(crate) fn add_side(&self, side: Side, fate: Fate, more: usize) {
+        bump(self.side(side).get(fate as usize), more);
+    }
+
+    /// How many fragments that came from `side` went this way.
+    pub(crate) fn of_side(&self, side: Side, fate: Fate) -> u64 {
+        let counter = self.side(side).get(fate as usize);
+        counter.map_or(0, |counter| counter.load(Relaxed))
+    }
+
+    const fn side(&self, side: Side) -> &[AtomicU64; Fate::COUNT] {
+        let [softwire, internet] = &self.sides;
+        match side {
+            Side::Softwire => softwire,
+            Side::Internet => internet,
+        }
+    }
+
+    pub(crate) fn get(&self, counter: Counter) -> u64 {
+        let counter = self.named.get(counter.index());
+        counter.map_or(0, |counter| counter.load(Relaxed))
     }
 
     pub(crate) fn add(&self, counter: Counter, more: usize) {
@@ -244,7 +291,7 @@ impl Counters {
 }
 
 /// One writer: a plain load and store loses nothing.
-fn bump(counter: Option<&AtomicU64>, more: usize) {
+pub(crate) fn bump(counter: Option<&AtomicU64>, more: usize) {
     if let Some(counter) = counter {
         counter.store(counter.load(Relaxed).wrapping_add(more as u64), Relaxed);
     }

@@ -13,7 +13,7 @@ use lw4o6_wire::{
 
 use crate::classify::{Found, Ipv4, Tunnel};
 use crate::config::{FragmentConfig, FragmentHandling, Hairpin, Switch};
-use crate::counters::Counter;
+use crate::counters::{Counter, Fate};
 use crate::emit::Emitted;
 use crate::inner::Inner;
 use crate::key::{Direction, Key, key};
@@ -79,8 +79,7 @@ impl Worker {
         match outcome {
             Reassembled::Held => Ok(Verdict::Consumed.into()),
             Reassembled::Complete { len, merged } => {
-                self.counters.add(Counter::Merged, merged + 1);
-                self.counters.add(Counter::Reassembled, 1);
+                self.count_merged(Side::Softwire, merged + 1);
                 self.counters
                     .add(Counter::Ipv6FragmentsReassembled, merged + 1);
                 self.counters
@@ -93,7 +92,7 @@ impl Worker {
                 problem,
                 lost,
             } => {
-                self.discard(reason, lost);
+                self.discard(Side::Softwire, reason, lost);
                 Err(problem.map_or(reason.into(), |problem| {
                     let code = ParameterProblemCode(problem.code);
                     let pointer = problem.pointer;
@@ -140,18 +139,17 @@ impl Worker {
         let (slab, scratch) = (&mut self.slab, &mut self.scratch);
         let outcome = reassembly.push_ipv4(slab, now, frame.packet(), scratch, HEADROOM);
         let evicted = reassembly.take_evicted();
-        self.discard(DropReason::Ipv4FragmentFull, evicted);
+        self.discard(Side::Internet, DropReason::Ipv4FragmentFull, evicted);
         self.count_evictions();
         match outcome {
             Reassembled::Held => Ok(Verdict::Consumed.into()),
             Reassembled::Complete { len, merged } => {
-                self.counters.add(Counter::Merged, merged + 1);
-                self.counters.add(Counter::Reassembled, 1);
+                self.count_merged(Side::Internet, merged + 1);
                 self.process_scratch(now, Side::Internet, len, Seen::First);
                 Ok(Verdict::Consumed.into())
             }
             Reassembled::Refused { reason, lost, .. } => {
-                self.discard(reason, lost);
+                self.discard(Side::Internet, reason, lost);
                 Err(reason.into())
             }
         }
@@ -218,7 +216,7 @@ impl Worker {
                 Later::Known(ports) => Ok(Ports::Known(ports)),
                 Later::Held => Ok(Ports::Held),
                 Later::Refused(refusal) => {
-                    self.discard(refusal.reason, refusal.lost);
+                    self.discard(side_of(tunnel), refusal.reason, refusal.lost);
                     Err(refusal.reason)
                 }
             };
@@ -238,7 +236,7 @@ impl Worker {
                 Ok(Ports::First(ports))
             }
             Err(refusal) => {
-                self.discard(refusal.reason, refusal.lost);
+                self.discard(side_of(tunnel), refusal.reason, refusal.lost);
                 Err(refusal.reason)
             }
         }
@@ -260,7 +258,7 @@ impl Worker {
         {
             let context = FragmentKey::of(tunnel.map(|t| t.b4.octets()), &packet);
             let lost = self.tracker.refuse(&mut self.slab, now, context);
-            self.discard(DropReason::FragmentRefused, lost);
+            self.discard(side_of(tunnel), DropReason::FragmentRefused, lost);
         }
         Err(refusal)
     }
@@ -271,10 +269,26 @@ impl Worker {
         self.counters.set(Counter::FragmentEvictions, evictions);
     }
 
+    /// Fragments from a side that are held.
+    pub(crate) fn held(&self, side: Side) -> usize {
+        let whole = match side {
+            Side::Softwire => Some(&self.reassembly),
+            Side::Internet => self.ipv4_reassembly.as_ref(),
+        };
+        self.tracker.held(side) + whole.map_or(0, Reassembly::held)
+    }
+
+    fn count_merged(&self, side: Side, pieces: usize) {
+        self.counters.add(Counter::Merged, pieces);
+        self.counters.add_side(side, Fate::Merged, pieces);
+        self.counters.add(Counter::Reassembled, 1);
+    }
+
     /// Counts held fragments that are given up.
-    pub(crate) fn discard(&self, reason: DropReason, lost: usize) {
+    pub(crate) fn discard(&self, side: Side, reason: DropReason, lost: usize) {
         if lost > 0 {
             self.counters.add(Counter::Discarded, lost);
+            self.counters.add_side(side, Fate::Discarded, lost);
             self.counters.drops(reason, lost);
         }
     }
@@ -287,6 +301,14 @@ pub(crate) fn followed(config: &FragmentConfig) -> FragmentConfig {
     FragmentConfig {
         bytes: config.bytes >> u32::from(shared),
         ..config.clone()
+    }
+}
+
+/// Where a packet came from.
+const fn side_of(tunnel: Option<&Tunnel>) -> Side {
+    match tunnel {
+        Some(_) => Side::Softwire,
+        None => Side::Internet,
     }
 }
 

@@ -136,6 +136,7 @@ pub(crate) struct Reassembly {
     quote: Box<[u8]>,
     warned: bool,
     warnings: u64,
+    held: usize,    // fragments
     evicted: usize, // fragments that went with an evicted datagram, for `take_evicted`
     evictions: u64,
 }
@@ -198,6 +199,7 @@ impl Reassembly {
             quote: vec![0; QUOTE].into_boxed_slice(),
             warned: false,
             warnings: 0,
+            held: 0,
             evicted: 0,
             evictions: 0,
         }
@@ -295,6 +297,11 @@ impl Reassembly {
         self.above(4)
     }
 
+    /// Fragments that are held.
+    pub(crate) const fn held(&self) -> usize {
+        self.held
+    }
+
     /// How many held fragments have gone with an evicted datagram since the last call.
     pub(crate) const fn take_evicted(&mut self) -> usize {
         core::mem::replace(&mut self.evicted, 0)
@@ -363,6 +370,7 @@ impl Reassembly {
     fn close(&mut self, slot: Slot) -> Option<Datagram> {
         let (key, datagram) = self.datagrams.remove(slot)?;
         self.quota.release(key.src, datagram.charged);
+        self.held = self.held.saturating_sub(datagram.count);
         self.watch();
         Some(datagram)
     }
@@ -430,6 +438,7 @@ impl Reassembly {
         datagram.charged.bytes += charge.bytes;
         datagram.charged.pieces += 1;
         datagram.count += 1;
+        self.held += 1;
         self.watch();
         Ok(())
     }
@@ -441,6 +450,7 @@ impl Reassembly {
             return 0;
         };
         let lost = core::mem::take(&mut datagram.count);
+        self.held = self.held.saturating_sub(lost);
         let pieces = core::mem::replace(&mut datagram.pieces, List::EMPTY);
         datagram.state = State::Dead(reason);
         let freed = Usage {

@@ -92,6 +92,7 @@ struct Half<D> {
     contexts: TimedMap<FragmentKey, Context<D>>,
     quota: Quota,
     queued: Box<[bool]>, // by slot: is in `Tracker::releasing`
+    held: usize,         // fragments
 }
 
 /// Name of a context.
@@ -154,6 +155,7 @@ impl<D: Copy> Tracker<D> {
                 queued: vec![false; contexts.capacity()].into_boxed_slice(),
                 contexts,
                 quota: Quota::new(all, source, secret),
+                held: 0,
             }
         };
         let halves = [half(Side::Softwire), half(Side::Internet)];
@@ -312,18 +314,33 @@ impl<D: Copy> Tracker<D> {
         None
     }
 
-    /// Forgets contexts that are older than the timeout; returns how many held fragments are given
-    /// up with them, and were with evicted ones since the last call. // R-148
-    pub(crate) fn expire(&mut self, slab: &mut Slab, now: Instant) -> usize {
-        for side in Side::ALL {
-            while let Some((slot, born)) = self.half(side).contexts.oldest() {
-                if born + self.limits.timeout > now {
-                    break;
-                }
-                self.given_up += self.close(slab, At { side, slot });
+    /// Forgets contexts of a side that are older than the timeout; returns how many held fragments
+    /// are given up with them, and were with evicted ones since the last call. // R-148
+    pub(crate) fn expire(&mut self, slab: &mut Slab, now: Instant, side: Side) -> usize {
+        let mut lost = self.take_evicted(side);
+        while let Some((slot, born)) = self.half(side).contexts.oldest() {
+            if born + self.limits.timeout > now {
+                break;
             }
+            lost += self.close(slab, At { side, slot });
         }
-        core::mem::take(&mut self.given_up)
+        lost
+    }
+
+    /// Fragments of a side that are held, or were and have not been reported as given up.
+    pub(crate) const fn held(&self, side: Side) -> usize {
+        match side {
+            Side::Softwire => self.half(side).held,
+            Side::Internet => self.half(side).held + self.given_up,
+        }
+    }
+
+    /// Only the side of the Internet evicts.
+    const fn take_evicted(&mut self, side: Side) -> usize {
+        match side {
+            Side::Softwire => 0,
+            Side::Internet => core::mem::replace(&mut self.given_up, 0),
+        }
     }
 
     /// When the next context's time is up.
@@ -460,7 +477,10 @@ impl<D: Copy> Tracker<D> {
             context.end = Some(piece.end());
         }
         match nodes.push(&mut context.seen, piece, stored) {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                half.held += usize::from(hold.is_some());
+                Ok(())
+            }
             Err(stored) => {
                 slab.free(stored.unwrap_or(Stored::EMPTY)); // not reached: room was checked
                 Err(DropReason::Internal)
@@ -483,6 +503,7 @@ impl<D: Copy> Tracker<D> {
             ..Usage::default()
         };
         context.charged.bytes = context.charged.bytes.saturating_sub(freed.bytes);
+        half.held = half.held.saturating_sub(1);
         half.quota.release(key.source(), freed);
         self.held_bytes = self.held_bytes.saturating_sub(freed.bytes);
         Some(stored)
@@ -507,7 +528,7 @@ impl<D: Copy> Tracker<D> {
         };
         half.quota.release(key.source(), freed);
         self.held_bytes = self.held_bytes.saturating_sub(freed.bytes);
-        let lost = self.nodes.clear(slab, old.seen);
+        let lost = self.clear(slab, at.side, old.seen);
         Refusal { reason, lost }
     }
 
@@ -530,7 +551,15 @@ impl<D: Copy> Tracker<D> {
         };
         half.quota.release(key.source(), context.charged);
         self.held_bytes = self.held_bytes.saturating_sub(context.charged.bytes);
-        self.nodes.clear(slab, context.seen)
+        self.clear(slab, at.side, context.seen)
+    }
+
+    /// Gives back what a context remembers; returns how many fragments it held.
+    fn clear(&mut self, slab: &mut Slab, side: Side, seen: List) -> usize {
+        let lost = self.nodes.clear(slab, seen);
+        let half = self.half_mut(side);
+        half.held = half.held.saturating_sub(lost);
+        lost
     }
 
     fn context(&self, at: At) -> Option<&Context<D>> {

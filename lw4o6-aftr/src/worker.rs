@@ -13,7 +13,7 @@ use lw4o6_wire::{BufferTooSmall, FrameBuf, HEADROOM, Instant, IpProtocol};
 use crate::aftr::Shared;
 use crate::classify::{Found, Frame};
 use crate::config::FragmentHandling;
-use crate::counters::{Counter, CounterSnapshot, Counters};
+use crate::counters::{Counter, CounterSnapshot, Counters, Fate};
 use crate::emit::Emitted;
 use crate::flow_label::FlowKey;
 use crate::fragments::{FragmentPorts, followed};
@@ -319,6 +319,7 @@ impl Worker {
                     .take_released(&mut self.slab, &mut self.scratch, HEADROOM)
             {
                 self.counters.add(Counter::Released, 1);
+                self.counters.add_side(side, Fate::Released, 1);
                 self.process_scratch(now, side, len, Seen::Before);
             }
         }
@@ -435,14 +436,16 @@ impl Worker {
 
     /// Gives up what has waited too long. R-128 R-148
     fn expire(&mut self, now: Instant) {
-        let lost = self.tracker.expire(&mut self.slab, now);
-        self.discard(DropReason::FragmentNoFirst, lost);
+        for side in Side::ALL {
+            let lost = self.tracker.expire(&mut self.slab, now, side);
+            self.discard(side, DropReason::FragmentNoFirst, lost);
+        }
         while let Some(expired) = match &mut self.ipv4_reassembly {
             Some(reassembly) => reassembly.expire_next(&mut self.slab, now),
             None => None,
         } {
             let lost = expired.fragments;
-            self.discard(DropReason::Ipv4ReassemblyTimeout, lost);
+            self.discard(Side::Internet, DropReason::Ipv4ReassemblyTimeout, lost);
         }
         while let Some(expired) = self.reassembly.expire_next(&mut self.slab, now) {
             let len = expired.first.map_or(0, <[u8]>::len);
@@ -452,7 +455,7 @@ impl Worker {
                 room.copy_from_slice(first);
             }
             let lost = expired.fragments;
-            self.discard(DropReason::Ipv6ReassemblyTimeout, lost);
+            self.discard(Side::Softwire, DropReason::Ipv6ReassemblyTimeout, lost);
             if len > 0 {
                 self.tell_timeout(now, len);
             }
@@ -471,7 +474,9 @@ impl Worker {
             && self.answer_v6(now, &mut frame, kind)
         {
             let output = self.output(Side::Softwire);
-            if !self.queue.push(&mut self.slab, output, &[frame.packet()]) {
+            if self.queue.push(&mut self.slab, output, &[frame.packet()]) {
+                self.counters.add(Counter::ErrorsQueued, 1);
+            } else {
                 self.counters.drops(DropReason::Internal, 1);
             }
         }
@@ -518,6 +523,9 @@ impl Worker {
             Verdict::Drop(_) => Counter::LateDropped,
         };
         self.counters.add(counter, 1);
+        if verdict == Verdict::Consumed {
+            self.counters.add_side(side, Fate::Again, 1);
+        }
         self.count_drop(side, len, verdict);
     }
 

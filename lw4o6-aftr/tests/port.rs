@@ -336,7 +336,7 @@ fn a_batch_of_mixed_frames_gives_what_they_give_one_by_one() {
             }
             let seen = wired.feed_all(NIC4, &frames, size);
             let worker: Vec<_> = wired.port.worker().counters().iter().collect();
-            (seen, worker, wired.port.counters().clone())
+            (seen, worker, wired.port.counters())
         };
         let one_by_one = run(1);
         for size in [3, 4, 8, 32, 256, 1000] {

@@ -15,28 +15,33 @@
 //! Several ports may share the interfaces, one for each worker. One of them, the leader, gets ARP and
 //! neighbor discovery and resolves; the others have [`NextHop::Shared`] and are told what it found.
 
+mod accounts;
 mod config;
 mod counters;
+mod header;
 mod neighbor;
 mod resolve;
+mod tally;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use lw4o6_wire::ethernet::{self, EthernetFrame, MacAddr, VlanTag};
-use lw4o6_wire::{BufferTooSmall, EtherType, FrameBuf, HEADROOM, Instant, LinkCast};
+use lw4o6_wire::{BufferTooSmall, EtherType, FrameBuf, HEADROOM, Instant};
 
+pub use self::accounts::{AccountError, Accounts, Equation, Made, Received, Sent};
 pub use self::config::{
     Accept, InternetPort, Link, NextHop, Nic, PortConfig, ProxyArp, SoftwirePort,
 };
-pub use self::counters::PortCounters;
+use self::counters::{Cells, OfPort, OfSide};
+pub use self::counters::{PortCounters, SharedCounters};
+use self::header::Header;
 use self::neighbor::Neighbor;
+use self::tally::Tally;
 use crate::{Cause, Destination, DropReason, Kind, Output, Side, Verdict, Worker};
 
 /// Frames of one side that one call hands to the worker at once.
 const RUN: usize = 64;
-
-/// Ethernet header with one tag.
-const MAX_HEADER: usize = 18;
 
 /// Control frames that may wait for [`EthernetPort::poll_frame`].
 const MAX_CONTROL: usize = 1024;
@@ -75,7 +80,7 @@ pub struct EthernetPort {
     hops: [Neighbor; 2],
     waiting: [VecDeque<Box<[u8]>>; 2],
     control: VecDeque<Control>,
-    counters: PortCounters,
+    counters: Arc<Cells>,
     /// Index of the worker's first frame in the last batch of ours.
     base: usize,
     now: Instant,
@@ -84,18 +89,9 @@ pub struct EthernetPort {
 /// A finished Ethernet frame of the port's own making, or one that had waited.
 #[derive(Debug)]
 struct Control {
-    nic: Nic,
+    side: Side,
     after: usize,
     bytes: Box<[u8]>,
-}
-
-/// What is remembered of an Ethernet header while the worker has the packet.
-#[derive(Clone, Copy)]
-struct Header {
-    bytes: [u8; MAX_HEADER],
-    len: usize,
-    src: MacAddr,
-    cast: LinkCast,
 }
 
 impl EthernetPort {
@@ -112,7 +108,7 @@ impl EthernetPort {
             hops,
             waiting: [VecDeque::new(), VecDeque::new()],
             control: VecDeque::new(),
-            counters: PortCounters::default(),
+            counters: Arc::new(Cells::new()),
             base: 0,
             now: Instant::ZERO,
         }
@@ -125,7 +121,13 @@ impl EthernetPort {
     pub fn process(&mut self, now: Instant, nic: Nic, frame: &mut FrameBuf<'_>) -> PortVerdict {
         let mut verdicts = [PortVerdict::Consumed];
         match self.process_batch(now, nic, core::slice::from_mut(frame), &mut verdicts) {
-            0 => self.refuse(DropReason::OutputFull),
+            0 => {
+                self.counters.open();
+                let verdict = self.refuse(DropReason::OutputFull);
+                self.count_outside(nic, frame.packet(), verdict);
+                self.counters.close();
+                verdict
+            }
             _ => verdicts[0],
         }
     }
@@ -141,6 +143,7 @@ impl EthernetPort {
         frames: &mut [FrameBuf<'_>],
         verdicts: &mut [PortVerdict],
     ) -> usize {
+        self.counters.open();
         self.now = self.now.max(now);
         let mut first = 0;
         for (frame, verdict) in frames.iter_mut().zip(verdicts.iter_mut()) {
@@ -148,11 +151,14 @@ impl EthernetPort {
                 break;
             }
             *verdict = self.process_control(nic, first, frame);
+            self.count_outside(nic, frame.packet(), *verdict);
             first += 1;
         }
         self.base = first;
         let rest = frames.get_mut(first..).unwrap_or_default();
-        first + self.process_run(nic, rest, verdicts.get_mut(first..).unwrap_or_default())
+        let taken = self.process_run(nic, rest, verdicts.get_mut(first..).unwrap_or_default());
+        self.publish();
+        first + taken
     }
 
     /// Takes the next frame that the port or its worker made.
@@ -164,10 +170,20 @@ impl EthernetPort {
         &mut self,
         out: &mut FrameBuf<'_>,
     ) -> Result<Option<PortOutput>, BufferTooSmall> {
+        self.counters.open();
+        let polled = self.poll_any(out);
+        self.publish();
+        polled
+    }
+
+    fn poll_any(&mut self, out: &mut FrameBuf<'_>) -> Result<Option<PortOutput>, BufferTooSmall> {
         if let Some(control) = self.control.front() {
             out.set_packet(HEADROOM.min(out.capacity() / 4), &control.bytes)?;
-            let (verdict, after) = (PortVerdict::Transmit(control.nic), control.after);
+            let (side, after) = (control.side, control.after);
             self.control.pop_front();
+            self.counters.subtract(side, OfSide::Queued, 1);
+            self.counters.add(side, OfSide::SentFrames, 1);
+            let verdict = PortVerdict::Transmit(self.link(side).nic);
             return Ok(Some(PortOutput { verdict, after }));
         }
         while let Some(Output { to, after }) = self.worker.poll_frame(out)? {
@@ -175,6 +191,7 @@ impl EthernetPort {
                 Destination::Side(side) => self.transmit(side, out, None),
                 Destination::Local(kind) => self.local(out, kind),
             };
+            self.count_polled(to, verdict);
             if !matches!(verdict, PortVerdict::Consumed | PortVerdict::Drop(_)) {
                 return Ok(Some(PortOutput {
                     verdict,
@@ -201,6 +218,7 @@ impl EthernetPort {
 
     /// Advances time: solicitations, reassembly, held fragments. Early or repeated calls do nothing.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.counters.open();
         self.now = self.now.max(now);
         for side in Side::ALL {
             if let Some(solicit) = self.hop_mut(side).handle_timeout(now) {
@@ -208,6 +226,7 @@ impl EthernetPort {
             }
         }
         self.worker.handle_timeout(now);
+        self.publish();
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) has something to do.
@@ -228,8 +247,10 @@ impl EthernetPort {
     /// What waited leaves through [`poll_frame`](Self::poll_frame). Nothing happens on a side whose
     /// next hop is not [`NextHop::Shared`].
     pub fn set_next_hop(&mut self, side: Side, mac: Option<MacAddr>) {
+        self.counters.open();
         self.hop_mut(side).set(mac);
         self.release(side, 0);
+        self.publish();
     }
 
     /// Says that somebody sends to both next hops, so that they are probed as if this port did.
@@ -252,8 +273,23 @@ impl EthernetPort {
 
     /// Frames and neighbor messages counted by the port.
     #[must_use]
-    pub fn counters(&self) -> &PortCounters {
-        &self.counters
+    pub fn counters(&self) -> PortCounters {
+        self.counters.snapshot()
+    }
+
+    /// Where every frame went.
+    #[must_use]
+    pub fn accounts(&self) -> Accounts {
+        self.counters.accounts(&self.worker.counters)
+    }
+
+    /// The counters for other threads to read.
+    #[must_use]
+    pub fn shared_counters(&self) -> SharedCounters {
+        SharedCounters {
+            port: Arc::clone(&self.counters),
+            worker: Arc::clone(&self.worker.counters),
+        }
     }
 
     /// The worker inside.
@@ -282,13 +318,13 @@ impl EthernetPort {
         verdicts: &mut [PortVerdict],
     ) -> usize {
         let mut headers = [Header::EMPTY; RUN];
-        let (mut side, mut count) = (None, 0);
+        let (mut side, mut count, mut bytes) = (None, 0, 0);
         for (frame, slot) in frames.iter_mut().zip(headers.iter_mut()) {
             match self.ip_side(nic, frame.packet()) {
                 Some((of, header)) if side.is_none_or(|current| current == of) => {
                     frame.trim_front(header.len);
                     frame.set_link_cast(header.cast);
-                    self.counters.received(of, frame.len() + header.len);
+                    bytes += frame.len() + header.len;
                     (side, *slot) = (Some(of), header);
                     count += 1;
                 }
@@ -300,13 +336,19 @@ impl EthernetPort {
         let run = frames.get_mut(..count).unwrap_or_default();
         let taken = self.worker.process_batch(self.now, side, run, &mut inner);
         let done = inner.iter().zip(&headers).take(taken);
+        let mut tally = Tally::default();
         for ((frame, verdict), (inner, header)) in run.iter_mut().zip(verdicts).zip(done) {
             *verdict = self.finish(side, *inner, frame, header);
+            tally.note(*inner, *verdict);
         }
         for (frame, header) in run.iter_mut().zip(&headers).skip(taken) {
-            self.counters.not_received(side, frame.len() + header.len);
+            bytes -= frame.len() + header.len;
             header.restore(frame);
         }
+        tally.count(side, &self.counters);
+        self.counters.add(side, OfSide::Frames, taken);
+        self.counters.add(side, OfSide::RxFrames, taken);
+        self.counters.add(side, OfSide::RxBytes, bytes);
         taken
     }
 
@@ -350,7 +392,7 @@ impl EthernetPort {
         if resolve::push_header(frame, &link, dst, resolve::ip_ethertype(side)).is_err() {
             return self.refuse(DropReason::NoHeadroom);
         }
-        self.counters.transmitted(side, frame.len());
+        self.count_transmitted(side, frame.len());
         PortVerdict::Transmit(link.nic)
     }
 
@@ -364,6 +406,7 @@ impl EthernetPort {
         line.push_back(packet.into());
         if line.len() > limit {
             line.pop_front();
+            self.counters.add(side, OfSide::Displaced, 1);
             // The frame that is lost is an older one; this one is kept.
             let _ = self.refuse(DropReason::NeighborUnresolved);
         }
@@ -378,17 +421,69 @@ impl EthernetPort {
         let link = *self.link(side);
         while let Some(packet) = self.waiting_mut(side).pop_front() {
             let bytes = resolve::control_frame(&link, dst, resolve::ip_ethertype(side), &packet);
-            self.counters.transmitted(side, bytes.len());
-            self.push_control(link.nic, after, bytes);
+            self.count_transmitted(side, bytes.len());
+            self.counters.add(side, OfSide::SentReleased, 1);
+            self.push_queued(side, after, bytes);
         }
     }
 
-    fn push_control(&mut self, nic: Nic, after: usize, bytes: Box<[u8]>) {
+    /// Queues a frame of the port's own.
+    fn push_control(&mut self, side: Side, after: usize, bytes: Box<[u8]>) {
+        self.counters.add(side, OfSide::SentControl, 1);
+        self.push_queued(side, after, bytes);
+    }
+
+    fn push_queued(&mut self, side: Side, after: usize, bytes: Box<[u8]>) {
         if self.control.len() < MAX_CONTROL {
-            self.control.push_back(Control { nic, after, bytes });
+            self.counters.add(side, OfSide::Queued, 1);
+            self.control.push_back(Control { side, after, bytes });
         } else {
-            self.counters.control_lost += 1;
+            self.counters.add(side, OfSide::Lost, 1);
         }
+    }
+
+    fn count_transmitted(&self, side: Side, bytes: usize) {
+        self.counters.add(side, OfSide::TxFrames, 1);
+        self.counters.add(side, OfSide::TxBytes, bytes);
+    }
+
+    /// Counts a frame that did not reach the worker.
+    fn count_outside(&self, nic: Nic, frame: &[u8], verdict: PortVerdict) {
+        let side = self.side_or_guess(nic, frame);
+        let fate = match verdict {
+            PortVerdict::Local(..) => OfSide::Local,
+            PortVerdict::Drop(_) => OfSide::Dropped,
+            PortVerdict::Consumed | PortVerdict::Transmit(_) => OfSide::Control,
+        };
+        self.counters.add(side, OfSide::Frames, 1);
+        self.counters.add(side, fate, 1);
+    }
+
+    /// Counts a frame that the worker made.
+    fn count_polled(&self, to: Destination, verdict: PortVerdict) {
+        match (to, verdict) {
+            (_, PortVerdict::Drop(_)) => self.counters.add_own(OfPort::MadeDropped, 1),
+            (Destination::Local(_), _) => self.counters.add_own(OfPort::MadeLocal, 1),
+            (Destination::Side(side), PortVerdict::Consumed) => {
+                self.counters.add(side, OfSide::QueuedUpPolled, 1);
+            }
+            (Destination::Side(side), _) => {
+                self.counters.add(side, OfSide::SentPolled, 1);
+                self.counters.add(side, OfSide::SentFrames, 1);
+            }
+        }
+    }
+
+    /// Writes what is counted by its owners, and closes the books.
+    fn publish(&self) {
+        for (side, line) in Side::ALL.into_iter().zip(&self.waiting) {
+            self.counters.set(side, OfSide::InLine, line.len());
+            let held = self.worker.held(side);
+            self.counters.set(side, OfSide::Held, held);
+        }
+        let queued = self.worker.queue.len();
+        self.counters.set_own(OfPort::MadeQueued, queued);
+        self.counters.close();
     }
 
     fn refuse(&mut self, reason: DropReason) -> PortVerdict {
@@ -418,6 +513,20 @@ impl EthernetPort {
         } else {
             Err(DropReason::L2NotForUs)
         }
+    }
+
+    /// The side to count a frame on that may belong to none.
+    fn side_or_guess(&self, nic: Nic, frame: &[u8]) -> Side {
+        let parsed = ethernet::split(frame).ok();
+        if let Some(Ok(side)) = parsed.as_ref().map(|parsed| self.side_of(nic, parsed)) {
+            return side;
+        }
+        let tag = parsed.and_then(|parsed| parsed.vlan.map(VlanTag::vid));
+        let on_nic = |side: &Side| self.link(*side).nic == nic;
+        let tagged = |side: &Side| on_nic(side) && self.link(*side).vlan == tag;
+        let side = Side::ALL.into_iter().find(tagged);
+        side.or_else(|| Side::ALL.into_iter().find(on_nic))
+            .unwrap_or(Side::Internet)
     }
 
     fn link(&self, side: Side) -> &Link {
@@ -452,60 +561,10 @@ impl EthernetPort {
     }
 }
 
-/// Whether a frame was for more than one station.
-///
-/// A port that takes every address stands behind something that has chosen the frames already, so
-/// only the group addresses that IP itself uses count then.
-fn is_group(dst: MacAddr, accept: Accept) -> bool {
-    match accept {
-        Accept::Own => dst.is_multicast(),
-        Accept::Any => {
-            dst.is_broadcast() || matches!(dst.0, [0x33, 0x33, ..] | [0x01, 0x00, 0x5e, ..])
-        }
-    }
-}
-
 fn neighbor<A>(next_hop: NextHop<A>, random: u32) -> Neighbor {
     match next_hop {
         NextHop::Mac(mac) => Neighbor::fixed(mac),
         NextHop::Address(_) => Neighbor::unknown(random),
         NextHop::Shared => Neighbor::shared(),
-    }
-}
-
-impl Header {
-    const EMPTY: Self = Self {
-        bytes: [0; MAX_HEADER],
-        len: 0,
-        src: MacAddr::ZERO,
-        cast: LinkCast::Unicast,
-    };
-
-    fn of(frame: &[u8], parsed: &EthernetFrame<'_>, accept: Accept) -> Self {
-        let mut header = Self {
-            len: parsed.header_len,
-            src: parsed.src,
-            ..Self::EMPTY
-        };
-        if is_group(parsed.dst, accept) {
-            header.cast = LinkCast::Group;
-        }
-        for (to, from) in header.bytes.iter_mut().zip(frame).take(parsed.header_len) {
-            *to = *from;
-        }
-        header
-    }
-
-    /// Puts the header back in front of an untouched packet.
-    fn restore(&self, frame: &mut FrameBuf<'_>) {
-        // The bytes are the ones that were trimmed, so there is room for them.
-        let restored = match self.len {
-            MAX_HEADER => frame.push_front(&self.bytes),
-            _ => self
-                .bytes
-                .first_chunk::<14>()
-                .map_or(Ok(()), |bytes| frame.push_front(bytes)),
-        };
-        debug_assert!(restored.is_ok(), "the header was there before");
     }
 }

@@ -10,6 +10,7 @@ use lw4o6_wire::ndp::{self, Answers, NeighborAdvert, NeighborSolicit};
 use lw4o6_wire::{EtherType, FrameBuf, IpProtocol, NoHeadroom};
 
 use super::config::{Link, NextHop, Nic, ProxyArp};
+use super::counters::OfPort;
 use super::neighbor::Solicit;
 use super::{EthernetPort, PortVerdict};
 use crate::{DropReason, Kind, Side, Worker};
@@ -65,17 +66,17 @@ impl EthernetPort {
         let arp = packet.fields();
         self.learn_arp(index, &arp);
         match arp.op {
-            ArpOp::REQUEST => self.counters.in_arp_request += 1,
-            _ => self.counters.in_arp_reply += 1,
+            ArpOp::REQUEST => self.counters.add_own(OfPort::InArpRequest, 1),
+            _ => self.counters.add_own(OfPort::InArpReply, 1),
         }
         if arp.op != ArpOp::REQUEST || !self.answers_arp(&arp) {
             return PortVerdict::Local(Side::Internet, Kind::Foreign);
         }
         let link = self.config.internet.link;
         let reply = arp.reply_from(link.mac).to_bytes();
-        self.counters.out_arp_reply += 1;
+        self.counters.add_own(OfPort::OutArpReply, 1);
         self.push_control(
-            link.nic,
+            Side::Internet,
             index,
             control_frame(&link, arp.sender_mac, EtherType::ARP, &reply),
         );
@@ -122,9 +123,9 @@ impl EthernetPort {
             Solicit::Multicast => MacAddr::BROADCAST,
             Solicit::Unicast(mac) => mac,
         };
-        self.counters.out_arp_request += 1;
+        self.counters.add_own(OfPort::OutArpRequest, 1);
         self.push_control(
-            link.nic,
+            Side::Internet,
             0,
             control_frame(&link, to, EtherType::ARP, &request),
         );
@@ -156,7 +157,7 @@ impl EthernetPort {
         src: Ipv6Addr,
         solicit: &NeighborSolicit,
     ) -> PortVerdict {
-        self.counters.in_ndp_ns += 1;
+        self.counters.add_own(OfPort::InNdpNs, 1);
         self.worker.look_up_to_date();
         if let (NextHop::Address(hop), Some(mac)) =
             (self.config.softwire.next_hop, solicit.source_mac)
@@ -183,9 +184,9 @@ impl EthernetPort {
             return self.refuse(DropReason::Internal);
         }
         *header = ndp_header(solicit.target, to);
-        self.counters.out_ndp_na += 1;
+        self.counters.add_own(OfPort::OutNdpNa, 1);
         self.push_control(
-            link.nic,
+            Side::Softwire,
             index,
             control_frame(&link, mac, EtherType::IPV6, &packet),
         );
@@ -203,7 +204,7 @@ impl EthernetPort {
     }
 
     fn learn_advert(&mut self, index: usize, advert: &NeighborAdvert) -> PortVerdict {
-        self.counters.in_ndp_na += 1;
+        self.counters.add_own(OfPort::InNdpNa, 1);
         if self.config.softwire.next_hop != NextHop::Address(advert.target) {
             return PortVerdict::Local(Side::Softwire, Kind::Foreign);
         }
@@ -248,9 +249,9 @@ impl EthernetPort {
             return;
         }
         *header = ndp_header(softwire.address, to);
-        self.counters.out_ndp_ns += 1;
+        self.counters.add_own(OfPort::OutNdpNs, 1);
         self.push_control(
-            link.nic,
+            Side::Softwire,
             0,
             control_frame(&link, mac, EtherType::IPV6, &packet),
         );

@@ -93,7 +93,8 @@ impl Bench {
     }
 
     fn expire(&mut self, now: Instant) -> usize {
-        self.tracker.expire(&mut self.slab, now)
+        let sides = Side::ALL.map(|side| self.tracker.expire(&mut self.slab, now, side));
+        sides.iter().sum()
     }
 
     fn assert_empty(&self) {

@@ -14,6 +14,7 @@
 )]
 
 pub mod fragments;
+pub mod traffic;
 
 use lw4o6_aftr::{Aftr, AftrConfig, Counter, DropReason, Output, Side, Verdict, Worker};
 use lw4o6_binding::table::{
