@@ -8,7 +8,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::offload::restore_tag;
 use super::sys::{self, Received};
-use super::{BATCH, FRONT, FrameBatch, FrameQueue, IoCounters, Offload, PacketIo};
+use super::{BATCH, FRONT, FrameBatch, FrameQueue, IoCounters, Offload, OpenError, PacketIo, Slot};
 use crate::netlink::{Link, Netlink};
 
 /// Buffer that the kernel is asked for, each way.
@@ -20,28 +20,6 @@ const SEND_WAIT: u16 = 20;
 /// Ethernet header with a tag.
 const MAX_HEADER: usize = 18;
 
-/// Why an interface could not be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// There is none of this name.
-    #[error("there is no interface `{0}` in this network namespace")]
-    Missing(String),
-    /// It has no Ethernet header.
-    #[error("interface `{0}` is not an Ethernet interface")]
-    NotEthernet(String),
-    /// It is down.
-    #[error("interface `{0}` is down; take it up first: ip link set {0} up")]
-    Down(String),
-    /// Packet sockets are not for us.
-    #[error(
-        "interface `{0}`: packet sockets need CAP_NET_RAW; run as root, or give the program the capability: setcap cap_net_raw+ep /path/to/lwaftr"
-    )]
-    Privilege(String),
-    /// Anything else.
-    #[error("interface `{0}`: {1}")]
-    Other(String, io::Error),
-}
-
 /// A kernel interface whose frames are ours too.
 #[derive(Debug)]
 pub struct AfPacket {
@@ -49,6 +27,7 @@ pub struct AfPacket {
     link: Link,
     mac: MacAddr,
     counters: IoCounters,
+    queue: FrameQueue,
 }
 
 impl AfPacket {
@@ -81,29 +60,12 @@ impl AfPacket {
             link,
             mac: own,
             counters: IoCounters::default(),
+            queue: FrameQueue::default(),
         })
     }
 
-    /// The interface's Ethernet address.
-    #[must_use]
-    pub fn mac(&self) -> MacAddr {
-        self.mac
-    }
-
-    /// Longest frame of the interface in bytes, a tagged Ethernet header included.
-    #[must_use]
-    pub fn longest(&self) -> usize {
-        usize::try_from(self.link.mtu).unwrap_or(usize::MAX - MAX_HEADER) + MAX_HEADER
-    }
-
-    /// What it counted; asks the kernel for its share.
-    pub fn counters(&mut self) -> IoCounters {
-        self.counters.kernel_drops += u64::from(sys::drops(self.fd.as_fd()).unwrap_or(0));
-        self.counters
-    }
-
     /// What remains to be done to the frame in `slot`, done; whether it may be passed on.
-    fn finish(&mut self, slot: &mut super::Slot, received: &Received) -> bool {
+    fn finish(&mut self, slot: &mut Slot, received: &Received) -> bool {
         let offload = Offload::parse(&received.offload);
         if received.len > self.longest() || offload.segments {
             self.counters.too_long += 1;
@@ -162,6 +124,18 @@ impl PacketIo for AfPacket {
         Ok(batch.filled)
     }
 
+    fn push(&mut self, frame: &[u8]) {
+        self.queue.push(frame);
+    }
+
+    fn flush(&mut self) -> io::Result<usize> {
+        let queue = std::mem::take(&mut self.queue);
+        let sent = self.transmit(&queue);
+        self.queue = queue;
+        self.queue.clear();
+        sent
+    }
+
     fn transmit(&mut self, frames: &FrameQueue) -> io::Result<usize> {
         let frames: Vec<&[u8]> = frames.iter().collect();
         let mut rest = frames.as_slice();
@@ -188,6 +162,23 @@ impl PacketIo for AfPacket {
         }
         self.counters.transmitted += u64::try_from(sent).unwrap_or(0);
         Ok(sent)
+    }
+
+    fn wait_fd(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.fd.as_fd())
+    }
+
+    fn counters(&mut self) -> IoCounters {
+        self.counters.kernel_drops += u64::from(sys::drops(self.fd.as_fd()).unwrap_or(0));
+        self.counters
+    }
+
+    fn mac(&self) -> MacAddr {
+        self.mac
+    }
+
+    fn longest(&self) -> usize {
+        usize::try_from(self.link.mtu).unwrap_or(usize::MAX - MAX_HEADER) + MAX_HEADER
     }
 }
 

@@ -224,6 +224,24 @@ fn auxiliary_tag(data: &libc::tpacket_auxdata) -> Option<(u16, u16)> {
     Some((tpid, data.tp_vlan_tci))
 }
 
+/// Makes `tun` (`/dev/net/tun`) the far end of the TAP interface `name`, which is created where there
+/// is none.
+pub(super) fn attach_tap(tun: BorrowedFd<'_>, name: &str) -> io::Result<()> {
+    // SAFETY: an `ifreq` consists of integers and pointers; zero is a value of each.
+    let mut request: libc::ifreq = unsafe { mem::zeroed() };
+    // One byte remains zero, and ends the name.
+    let room = request.ifr_name.iter_mut().rev().skip(1).rev();
+    if name.len() >= libc::IFNAMSIZ {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    for (to, from) in room.zip(name.bytes()) {
+        *to = libc::c_char::from_ne_bytes([from]);
+    }
+    request.ifr_ifru.ifru_flags = int(libc::IFF_TAP | libc::IFF_NO_PI)?;
+    // SAFETY: the request points to a whole `ifreq` that outlives the call, as TUNSETIFF wants.
+    check(unsafe { libc::ioctl(tun.as_raw_fd(), libc::TUNSETIFF, &raw mut request) })
+}
+
 fn set<T>(fd: BorrowedFd<'_>, level: libc::c_int, name: libc::c_int, value: &T) -> io::Result<()> {
     let len = int(size_of::<T>())?;
     // SAFETY: pointer and length describe `value`, which outlives the call; the kernel reads it.

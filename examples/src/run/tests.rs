@@ -29,9 +29,12 @@ impl PacketIo for Memory {
         Ok(batch.fill(frames.iter().map(Vec::as_slice)))
     }
 
-    fn transmit(&mut self, frames: &FrameQueue) -> io::Result<usize> {
-        self.output.extend(frames.iter().map(<[u8]>::to_vec));
-        Ok(frames.len())
+    fn push(&mut self, frame: &[u8]) {
+        self.output.push(frame.to_vec());
+    }
+
+    fn flush(&mut self) -> io::Result<usize> {
+        Ok(self.output.len())
     }
 }
 

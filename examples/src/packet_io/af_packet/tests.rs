@@ -5,79 +5,12 @@ use std::time::Duration;
 
 use lw4o6_wire::checksum::pseudo_v4;
 use lw4o6_wire::{EtherType, IpProtocol, Ipv4Packet, ethernet};
-use nix::sched::{CloneFlags, unshare};
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::UdpGsoSegment;
-use nix::unistd::gettid;
 
+use super::super::testing::{MACS, frame, on_a_wire, queue, receive};
 use super::*;
-use crate::netlink::VethEnd;
-use crate::stopwatch::{Stopwatch, wait};
-
-const MACS: [MacAddr; 2] = [MacAddr([2, 0, 0, 0, 0, 1]), MacAddr([2, 0, 0, 0, 0, 2])];
-
-/// Runs `test` in a namespace with the interfaces `a` and `b`, joined by a wire. Only root may have
-/// a namespace in a process with threads; others skip the test (the lab's scenarios run for all).
-fn on_a_wire(name: &str, up: bool, test: fn(&mut Netlink)) {
-    let thread = std::thread::spawn(move || {
-        unshare(CloneFlags::CLONE_NEWNET).map_err(|error| error.to_string())?;
-        let mut netlink = Netlink::open().unwrap();
-        let end = |name: &str, mac| VethEnd {
-            name: name.to_owned(),
-            namespace_of: gettid().as_raw().try_into().unwrap(),
-            mac,
-        };
-        let [a, b] = [end("a", MACS[0]), end("b", MACS[1])];
-        netlink.create_veth([&a, &b], 1500).unwrap();
-        for name in ["a", "b"] {
-            let link = netlink.link(name).unwrap();
-            if up {
-                netlink.set_up(link.index, true).unwrap();
-            }
-        }
-        test(&mut netlink);
-        Ok::<(), String>(())
-    });
-    match thread.join() {
-        Ok(Ok(())) => {}
-        Ok(Err(why)) => {
-            assert!(
-                std::env::var_os("CI").is_none(),
-                "{name} was skipped: {why}"
-            );
-            eprintln!("{name} skipped: network namespace: {why}");
-        }
-        Err(panic) => std::panic::resume_unwind(panic),
-    }
-}
-
-/// Receives until `count` frames are there, or a second has passed.
-fn receive(io: &mut AfPacket, count: usize) -> Vec<Vec<u8>> {
-    let mut batch = FrameBatch::new(io.longest());
-    let mut frames = Vec::new();
-    let watch = Stopwatch::start();
-    while frames.len() < count && watch.elapsed() < Duration::from_secs(1) {
-        if io.receive(&mut batch).unwrap() == 0 {
-            wait(Duration::from_millis(1));
-        }
-        frames.extend(batch.frames().iter().map(|frame| frame.packet().to_vec()));
-    }
-    frames
-}
-
-fn queue(frames: &[Vec<u8>]) -> FrameQueue {
-    let mut queue = FrameQueue::default();
-    frames.iter().for_each(|frame| queue.push(frame));
-    queue
-}
-
-/// A frame from `a` to `b` of `len` bytes, with content that depends on `number`.
-fn frame(number: u8, len: usize) -> Vec<u8> {
-    let mut frame = [MACS[1].0, MACS[0].0].concat();
-    frame.extend([0x88, 0xb5]); // for experiments
-    frame.resize(len, number);
-    frame
-}
+use crate::stopwatch::Stopwatch;
 
 #[test]
 fn frames_arrive_in_order_and_our_own_do_not_come_back() {

@@ -1,0 +1,144 @@
+//! Opens interfaces.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use lw4o6_wire::ethernet::MacAddr;
+
+use super::{AfPacket, InterfaceName, PacketIo, PcapFiles, Tap};
+use crate::config::Io;
+
+/// How an interface is to be opened.
+#[derive(Clone, Debug, Default)]
+pub struct OpenOptions {
+    /// How a kernel interface is read and written.
+    pub io: Io,
+    /// Ethernet addresses whose frames are ours; none means the interface's own.
+    pub macs: Vec<MacAddr>,
+    /// Which worker this is for, from 0.
+    pub worker: usize,
+    /// How many workers there are; 0 counts as 1. Worker 0 of an interface is to be opened first, then
+    /// worker 1, and so on.
+    pub workers: usize,
+    /// The same for all workers of the program.
+    pub group: Group,
+}
+
+/// What the workers of a program have in common on their interfaces.
+///
+/// The kernel numbers the sockets of a group in the order in which they join, and the steering program
+/// counts on worker 0 being the first.
+#[derive(Clone, Debug)]
+pub struct Group {
+    id: u16,
+    /// Of each interface name: the number of the interface, and who is to join next.
+    joined: Arc<Mutex<BTreeMap<String, (u32, usize)>>>,
+}
+
+impl Default for Group {
+    fn default() -> Self {
+        let [_, _, a, b] = std::process::id().to_be_bytes();
+        Self::new(u16::from_be_bytes([a, b]))
+    }
+}
+
+impl Group {
+    /// A group with a number that no other program in the network namespace has.
+    #[must_use]
+    pub fn new(id: u16) -> Self {
+        Self {
+            id,
+            joined: Arc::default(),
+        }
+    }
+
+    /// The kernel's number of the group on interface number `index`.
+    pub fn number(&self, index: u32) -> u16 {
+        let [_, _, a, b] = index.to_be_bytes();
+        // 257 is odd: different interfaces have different numbers.
+        self.id
+            .wrapping_add(u16::from_be_bytes([a, b]).wrapping_mul(257))
+    }
+
+    /// Lets `worker` join by `join` if it is its turn on interface `name`, number `index`.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` where it is not its turn yet, and those of `join`.
+    pub fn join<T>(
+        &self,
+        (name, index): (&str, u32),
+        worker: usize,
+        join: impl FnOnce() -> io::Result<T>,
+    ) -> io::Result<T> {
+        let mut joined = self.joined.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = match joined.get(name) {
+            Some(&(of, next)) if of == index && worker > 0 => next,
+            _ => 0,
+        };
+        if worker != next {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let done = join()?;
+        joined.insert(name.to_owned(), (index, worker + 1));
+        Ok(done)
+    }
+}
+
+/// Why an interface could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// There is none of this name.
+    #[error("there is no interface `{0}` in this network namespace")]
+    Missing(String),
+    /// It has no Ethernet header.
+    #[error("interface `{0}` is not an Ethernet interface")]
+    NotEthernet(String),
+    /// It is down.
+    #[error("interface `{0}` is down; take it up first: ip link set {0} up")]
+    Down(String),
+    /// Packet sockets are not for us.
+    #[error(
+        "interface `{0}`: packet sockets need CAP_NET_RAW; run as root, or give the program the capability: setcap cap_net_raw+ep /path/to/lwaftr"
+    )]
+    Privilege(String),
+    /// TAP interfaces are not for us.
+    #[error(
+        "interface `tap:{0}`: needs CAP_NET_ADMIN; run as root, or make it ours first: ip tuntap add dev {0} mode tap user USER && ip link set {0} up"
+    )]
+    Tap(String),
+    /// Not for several workers.
+    #[error("interface `{0}` can serve one worker only: run.workers = 1")]
+    OneWorker(InterfaceName),
+    /// Its files.
+    #[error("interface `{0}`: {1}")]
+    File(InterfaceName, String),
+    /// Anything else.
+    #[error("interface `{0}`: {1}")]
+    Other(String, io::Error),
+}
+
+/// Opens an interface for one worker.
+///
+/// # Errors
+///
+/// Where it is missing, down, not Ethernet, or not for us.
+pub fn open(
+    name: &InterfaceName,
+    options: &OpenOptions,
+) -> Result<Box<dyn PacketIo + Send>, OpenError> {
+    match name {
+        InterfaceName::Kernel(name) => Ok(Box::new(AfPacket::open(name, &options.macs)?)),
+        InterfaceName::Tap(_) | InterfaceName::Pcap { .. } if options.workers > 1 => {
+            Err(OpenError::OneWorker(name.clone()))
+        }
+        InterfaceName::Tap(name) => Ok(Box::new(Tap::open(name, &options.macs)?)),
+        InterfaceName::Pcap { input, output } => {
+            let io = PcapFiles::open(input, output, &options.macs);
+            Ok(Box::new(io.map_err(|error| {
+                OpenError::File(name.clone(), error.to_string())
+            })?))
+        }
+    }
+}
