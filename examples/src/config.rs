@@ -32,7 +32,7 @@ pub use self::text::{LinkAddress, Text};
 use crate::error::{Failure, located};
 
 /// Everything `lwaftr` needs to know, checked.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// The TOML file.
     pub path: PathBuf,
@@ -87,6 +87,22 @@ impl Config {
             );
             return Failure::at_config(&self.softwires, &what);
         }
+        let (section, key, rule) = self.refused_key(error);
+        let span = place(&self.text, section, &key);
+        located(
+            &self.path,
+            &self.text,
+            span,
+            &format!("{section}.{key}: {rule}"),
+        )
+    }
+
+    /// Section and key of what the engine refuses, and the rule.
+    pub(crate) fn refused_key(&self, error: &ConfigError) -> (&'static str, String, String) {
+        if let ConfigError::Ipv6Mtu(_) = error {
+            let key = "softwire-payload-mtu".to_owned();
+            return ("instance", key, error.to_string());
+        }
         let what = error.to_string();
         let (knob, rule) = what.split_once(": ").unwrap_or(("", &what));
         let (section, key) = match knob {
@@ -96,16 +112,16 @@ impl Config {
             "ipv4_mtu" => ("internet", "mtu".to_owned()),
             knob => {
                 let (section, key) = knob.split_once('.').unwrap_or(("forwarding", knob));
+                let section = match section {
+                    "icmp" => "icmp",
+                    "reassembly" => "reassembly",
+                    "fragments" => "fragments",
+                    _ => "forwarding",
+                };
                 (section, key.replace('_', "-"))
             }
         };
-        let span = place(&self.text, section, &key);
-        located(
-            &self.path,
-            &self.text,
-            span,
-            &format!("{section}.{key}: {rule}"),
-        )
+        (section, key, rule.to_owned())
     }
 
     /// Which key gave the own IPv4 address that is refused.

@@ -370,6 +370,17 @@ pub enum QuotedChecksum {
     Ignore,
 }
 
+impl AftrConfig {
+    /// Whether an [`Aftr`](crate::Aftr) would take this configuration.
+    ///
+    /// # Errors
+    ///
+    /// The first field that cannot be.
+    pub fn check(&self) -> Result<(), crate::ConfigError> {
+        crate::settings::Settings::new(self.clone()).map(drop)
+    }
+}
+
 impl Default for AftrConfig {
     fn default() -> Self {
         Self {

@@ -335,6 +335,15 @@ impl Bindings {
         self.entries.values()
     }
 
+    /// The bindings behind `key`, ordered by key, for lists that are read in pages; `key` need not
+    /// be bound. All of them without one.
+    pub fn after(&self, key: Option<&SoftwireKey>) -> impl Iterator<Item = &Binding> {
+        use core::ops::Bound;
+        let from = key.map_or(Bound::Unbounded, |key| Bound::Excluded(Key::of(key)));
+        let range = self.entries.range((from, Bound::Unbounded));
+        range.map(|(_, binding)| binding)
+    }
+
     /// How many bindings the table has.
     #[must_use]
     pub fn len(&self) -> usize {

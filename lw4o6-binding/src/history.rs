@@ -164,6 +164,12 @@ impl History {
             .find(|span| span.covers(when) && span.binding.ports.contains(port))
     }
 
+    /// Who had ports of the address at that time, ordered by port set.
+    pub fn on(&self, ipv4: Ipv4Addr, when: Utc) -> impl Iterator<Item = &Span> {
+        let spans = self.spans.range(Key::on(ipv4)).flat_map(|(_, spans)| spans);
+        spans.filter(move |span| span.covers(when))
+    }
+
     /// What the B4s in the prefix had at that time, ordered by B4 address.
     pub fn what(&self, subscriber: Ipv6Prefix, when: Utc) -> impl Iterator<Item = &Span> {
         let first = subscriber.addr();

@@ -200,7 +200,7 @@ const MOST_SLAB: usize = 1 << 30;
 const MOST_CONTEXTS: usize = 1 << 20;
 
 /// A key that is wrong: section, key, what is wrong.
-pub(super) type WrongKey = (&'static str, &'static str, String);
+pub(crate) type WrongKey = (&'static str, &'static str, String);
 
 impl ConfigFile {
     /// The rules for keys whose values do not know their place.
@@ -208,7 +208,7 @@ impl ConfigFile {
     /// # Errors
     ///
     /// The first key that breaks one, with the rule.
-    pub(super) fn check_keys(&self) -> Result<(), WrongKey> {
+    pub(crate) fn check_keys(&self) -> Result<(), WrongKey> {
         for (section, key, value, most) in [
             (
                 "forwarding",

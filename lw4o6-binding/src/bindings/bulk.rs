@@ -13,7 +13,7 @@ use crate::bindings::barrier::Effect;
 use crate::bindings::key::Key;
 use crate::bindings::whole::{Whole, check_all, merge};
 use crate::change::{Change, RemoveReason};
-use crate::entry::Binding;
+use crate::entry::{Binding, Origin};
 use crate::error::{InsertError, LoadError, Seq};
 use crate::snapshot::Snapshot;
 
@@ -163,22 +163,24 @@ impl Bindings {
         self.decide_replacement(&bindings, 0)
     }
 
-    /// Decides to put other bindings in the place of those that are not dynamic, as a changed
-    /// configuration file does; else like [`replace`](Self::replace).
+    /// Decides to put other bindings in the place of those of [`Origin::Static`], as a changed
+    /// configuration file does; those of other origins stay. Else like [`replace`](Self::replace).
     ///
     /// # Errors
     ///
-    /// Those of [`replace`](Self::replace), against leases as well.
+    /// Those of [`replace`](Self::replace), against what stays as well.
     pub fn replace_configured(
         &mut self,
         now: Instant,
         bindings: Vec<Binding>,
     ) -> Result<ReplaceReport, LoadError> {
         self.handle_timeout(now);
-        let mut all: BTreeMap<Key, Binding> = self.leases_of(self.entries.values());
-        // Leases count as they will be when everything decided is stored.
+        let kept = |binding: &&Binding| binding.origin != Origin::Static;
+        let kept = self.entries.values().filter(kept);
+        let mut all: BTreeMap<Key, Binding> = kept.map(|b| (Key::of(&b.key()), *b)).collect();
+        // What stays counts as it will be when everything decided is stored.
         for (key, outcome) in self.barrier.outcomes() {
-            if outcome.origin.is_dynamic() {
+            if outcome.origin != Origin::Static {
                 all.insert(key, *outcome);
             } else {
                 all.remove(&key);
@@ -348,11 +350,5 @@ impl Bindings {
         for binding in missing {
             self.quarantine(&binding);
         }
-    }
-
-    fn leases_of<'a>(&self, all: impl Iterator<Item = &'a Binding>) -> BTreeMap<Key, Binding> {
-        all.filter(|binding| binding.origin.is_dynamic())
-            .map(|binding| (Key::of(&binding.key()), *binding))
-            .collect()
     }
 }

@@ -42,7 +42,7 @@ use std::vec::Vec;
 
 pub use read::import;
 pub(super) use table::address_or_prefix;
-pub use write::{Layout, export};
+pub use write::{Layout, Part, TrafficStat, export, export_part};
 
 use crate::formats::error::shown;
 use crate::formats::{ImportedBinding, Place};

@@ -290,39 +290,42 @@ impl Object for Versioning {
     }
 }
 
+/// All leaves of `traffic-stat`; the first two are no counters of packets, bytes or fragments.
+pub(super) const TRAFFIC_STAT: [&str; 26] = [
+    "discontinuity-time",
+    "active-softwire-num",
+    "sent-ipv4-packets",
+    "sent-ipv4-bytes",
+    "sent-ipv6-packets",
+    "sent-ipv6-bytes",
+    "rcvd-ipv4-packets",
+    "rcvd-ipv4-bytes",
+    "rcvd-ipv6-packets",
+    "rcvd-ipv6-bytes",
+    "dropped-ipv4-packets",
+    "dropped-ipv4-bytes",
+    "dropped-ipv6-packets",
+    "dropped-ipv6-bytes",
+    "dropped-ipv4-fragments",
+    "dropped-ipv4-fragment-bytes",
+    "ipv6-fragments-reassembled",
+    "ipv6-fragments-bytes-reassembled",
+    "out-icmpv4-error-packets",
+    "out-icmpv4-error-bytes",
+    "out-icmpv6-error-packets",
+    "out-icmpv6-error-bytes",
+    "dropped-icmpv4-packets",
+    "dropped-icmpv4-bytes",
+    "hairpin-ipv4-packets",
+    "hairpin-ipv4-bytes",
+];
+
 /// `traffic-stat`: state of whoever wrote the document. It is checked and forgotten.
 struct TrafficStat;
 
 impl Object for TrafficStat {
     const NAME: &'static str = "traffic-stat";
-    const MEMBERS: &'static [&'static str] = &[
-        "discontinuity-time",
-        "active-softwire-num",
-        "sent-ipv4-packets",
-        "sent-ipv4-bytes",
-        "sent-ipv6-packets",
-        "sent-ipv6-bytes",
-        "rcvd-ipv4-packets",
-        "rcvd-ipv4-bytes",
-        "rcvd-ipv6-packets",
-        "rcvd-ipv6-bytes",
-        "dropped-ipv4-packets",
-        "dropped-ipv4-bytes",
-        "dropped-ipv6-packets",
-        "dropped-ipv6-bytes",
-        "dropped-ipv4-fragments",
-        "dropped-ipv4-fragment-bytes",
-        "ipv6-fragments-reassembled",
-        "ipv6-fragments-bytes-reassembled",
-        "out-icmpv4-error-packets",
-        "out-icmpv4-error-bytes",
-        "out-icmpv6-error-packets",
-        "out-icmpv6-error-bytes",
-        "dropped-icmpv4-packets",
-        "dropped-icmpv4-bytes",
-        "hairpin-ipv4-packets",
-        "hairpin-ipv4-bytes",
-    ];
+    const MEMBERS: &'static [&'static str] = &TRAFFIC_STAT;
     const MANDATORY: &'static [&'static str] = &["discontinuity-time"];
 
     fn member<'de, A: MapAccess<'de>>(

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::string::ToString;
 use std::vec::Vec;
 
-use super::read::is_yang_string;
+use super::read::{TRAFFIC_STAT, is_yang_string};
 use super::{
     ADDITIONAL, DEFAULT_AFTR, DeclaredPool, EXPIRES, HAIRPIN_MODE, HairpinMode, IcmpPolicy,
     Instance, ORIGIN, POOL, ROOT,
@@ -20,6 +20,32 @@ pub enum Layout {
     Pretty,
     /// No blanks.
     Compact,
+}
+
+/// Counters of a running instance, `traffic-stat`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrafficStat {
+    /// When they began to count.
+    pub discontinuity: Utc,
+    /// `active-softwire-num`.
+    pub active_softwires: u32,
+    /// The other leaves by name, in any order; names that the model does not have are left out.
+    pub counters: Vec<(&'static str, u64)>,
+}
+
+/// A part of the tree, for [`export_part`]: what RESTCONF (RFC 8040 §4.3) calls a data resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The whole document, `br-instances`.
+    Instances,
+    /// The list `bind-instance` with this instance.
+    Instance,
+    /// `binding-table`.
+    Table,
+    /// The list `binding-entry`.
+    Entries,
+    /// `traffic-stat`.
+    TrafficStat,
 }
 
 /// Writes a document of `instances`.
@@ -39,44 +65,108 @@ pub fn export(
     clock: Clock,
     layout: Layout,
 ) -> io::Result<()> {
-    let mut out = Out {
-        to,
-        layout,
-        depth: 0,
-        first: true,
-        clock,
-    };
-    out.open('{')?;
-    out.member(ROOT)?;
-    out.open('{')?;
-    out.member("binding")?;
-    out.open('{')?;
-    if !instances.is_empty() {
-        out.member("bind-instance")?;
-        out.open('[')?;
-        for instance in instances {
-            out.element()?;
-            out.instance(instance)?;
-        }
-        out.close(']')?;
-    }
-    out.close('}')?;
-    out.close('}')?;
-    out.close('}')?;
-    out.to.write_all(b"\n")?;
-    out.to.flush()
+    let mut out = Out::new(to, clock, layout, None);
+    out.document(instances)?;
+    out.end()
 }
 
-struct Out<W> {
+/// Writes a part of a running instance, with its counters. A list or container that stands alone
+/// is named with its module (RFC 7951 §4).
+///
+/// # Errors
+///
+/// Those of [`export`].
+//
+pub fn export_part(
+    to: impl Write,
+    part: Part,
+    instance: &Instance,
+    traffic: &TrafficStat,
+    clock: Clock,
+    layout: Layout,
+) -> io::Result<()> {
+    let mut out = Out::new(to, clock, layout, Some(traffic));
+    if part == Part::Instances {
+        out.document(core::slice::from_ref(instance))?;
+        return out.end();
+    }
+    let bindings = instance.bindings.iter().map(|imported| &imported.binding);
+    out.open('{')?;
+    match part {
+        Part::Instances => {}
+        Part::Instance => {
+            out.member("ietf-softwire-br:bind-instance")?;
+            out.open('[')?;
+            out.element()?;
+            out.instance(instance)?;
+            out.close(']')?;
+        }
+        Part::Table => {
+            out.member("ietf-softwire-br:binding-table")?;
+            out.open('{')?;
+            if !instance.bindings.is_empty() {
+                out.member("binding-entry")?;
+                out.entries(bindings.collect())?;
+            }
+            out.close('}')?;
+        }
+        Part::Entries => {
+            out.member("ietf-softwire-br:binding-entry")?;
+            out.entries(bindings.collect())?;
+        }
+        Part::TrafficStat => out.traffic_stat("ietf-softwire-br:traffic-stat")?,
+    }
+    out.close('}')?;
+    out.end()
+}
+
+struct Out<'t, W> {
     to: W,
     layout: Layout,
     depth: usize,
     /// Whether nothing stands in the innermost container yet.
     first: bool,
     clock: Clock,
+    traffic: Option<&'t TrafficStat>,
 }
 
-impl<W: Write> Out<W> {
+impl<'t, W: Write> Out<'t, W> {
+    fn new(to: W, clock: Clock, layout: Layout, traffic: Option<&'t TrafficStat>) -> Self {
+        Self {
+            to,
+            layout,
+            depth: 0,
+            first: true,
+            clock,
+            traffic,
+        }
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        self.to.write_all(b"\n")?;
+        self.to.flush()
+    }
+
+    fn document(&mut self, instances: &[Instance]) -> io::Result<()> {
+        self.open('{')?;
+        self.member(ROOT)?;
+        self.open('{')?;
+        self.member("binding")?;
+        self.open('{')?;
+        if !instances.is_empty() {
+            self.member("bind-instance")?;
+            self.open('[')?;
+            for instance in instances {
+                self.element()?;
+                self.instance(instance)?;
+            }
+            self.close(']')?;
+        }
+        self.close('}')?;
+        self.close('}')?;
+        self.close('}')
+    }
+
     fn open(&mut self, brace: char) -> io::Result<()> {
         self.depth += 1;
         self.first = true;
@@ -178,12 +268,28 @@ impl<W: Write> Out<W> {
         self.icmp_policy(icmp_policy)?;
         let bindings: Vec<_> = bindings.iter().map(|imported| &imported.binding).collect();
         self.table(bindings)?;
-        // The model has this leaf wherever it has an instance; counters begin with the
-        // document.
-        self.member("traffic-stat")?;
+        self.traffic_stat("traffic-stat")?;
+        self.close('}')
+    }
+
+    fn traffic_stat(&mut self, name: &str) -> io::Result<()> {
+        self.member(name)?;
         self.open('{')?;
-        self.word("discontinuity-time", self.clock.utc)?;
-        self.close('}')?;
+        match self.traffic {
+            // The model has this leaf wherever it has an instance; the counters of one
+            // that does not run begin with the document.
+            None => self.word("discontinuity-time", self.clock.utc)?,
+            Some(traffic) => {
+                self.word("discontinuity-time", traffic.discontinuity)?;
+                for name in TRAFFIC_STAT.iter().skip(2) {
+                    let counter = traffic.counters.iter().find(|(leaf, _)| leaf == name);
+                    if let Some((leaf, count)) = counter {
+                        self.word(leaf, count)?;
+                    }
+                }
+                self.plain("active-softwire-num", traffic.active_softwires)?;
+            }
+        }
         self.close('}')
     }
 
@@ -241,14 +347,19 @@ impl<W: Write> Out<W> {
         self.close('}')
     }
 
-    fn table(&mut self, mut bindings: Vec<&Binding>) -> io::Result<()> {
+    fn table(&mut self, bindings: Vec<&Binding>) -> io::Result<()> {
         if bindings.is_empty() {
             return Ok(());
         }
-        bindings.sort_by_key(|binding| (binding.prefix(), binding.key()));
         self.member("binding-table")?;
         self.open('{')?;
         self.member("binding-entry")?;
+        self.entries(bindings)?;
+        self.close('}')
+    }
+
+    fn entries(&mut self, mut bindings: Vec<&Binding>) -> io::Result<()> {
+        bindings.sort_by_key(|binding| (binding.prefix(), binding.key()));
         self.open('[')?;
         for entry in bindings.chunk_by(|a, b| a.prefix() == b.prefix()) {
             if let [first, additional @ ..] = entry {
@@ -256,8 +367,7 @@ impl<W: Write> Out<W> {
                 self.entry(first, additional)?;
             }
         }
-        self.close(']')?;
-        self.close('}')
+        self.close(']')
     }
 
     // one entry per B4, its other softwires in the list of our module.
