@@ -18,12 +18,19 @@ pub mod endpoint;
 pub mod host;
 pub mod namespace;
 pub mod probe;
+pub mod raw;
 pub mod scenario;
 pub mod topology;
 pub mod traffic;
 
 mod aftr;
 mod basic;
+mod craft;
+mod fragments;
+mod hairpin;
+mod mtu;
+mod running;
+mod spoof;
 mod subscriber;
 
 pub use self::scenario::{Outcome, SCENARIOS, Scenario};

@@ -39,11 +39,7 @@ fn passed(output: &Output) -> bool {
     let outcomes = match outcomes(output) {
         Ok(outcomes) => outcomes,
         Err(why) => {
-            assert!(
-                std::env::var_os("CI").is_none(),
-                "lab aftr was skipped: {why}"
-            );
-            eprintln!("lab aftr skipped: {why}");
+            skipped(&why);
             return false;
         }
     };
@@ -72,10 +68,13 @@ fn scenario_aftr_passes_twice_in_a_row() {
     let _ = passed(&lab(&["aftr", "--json"])) && passed(&lab(&["aftr", "--json"]));
 }
 
+/// Those that need nothing that only root has.
+const FOR_EVERYBODY: [&str; 4] = ["aftr", "hairpin-aftr", "fragments-aftr", "spoof-aftr"];
+
 #[test]
-fn scenario_aftr_passes_for_an_ordinary_user() {
+fn scenarios_pass_for_an_ordinary_user() {
     if !nix::unistd::geteuid().is_root() {
-        // The test above is this one.
+        // All tests here are this one.
         return;
     }
     // Where everybody may look; the build directory may be root's own.
@@ -83,7 +82,8 @@ fn scenario_aftr_passes_for_an_ordinary_user() {
     std::fs::copy(env!("CARGO_BIN_EXE_lw4o6-lab"), &copy).unwrap();
     let as_nobody = || {
         let mut lab = Command::new(&copy);
-        lab.args(["aftr", "--json"])
+        lab.args(FOR_EVERYBODY)
+            .arg("--json")
             .uid(65_534)
             .gid(65_534)
             .output()
@@ -98,7 +98,23 @@ fn scenario_aftr_passes_for_an_ordinary_user() {
         output = as_nobody();
     }
     std::fs::remove_file(&copy).unwrap();
-    passed(&output.unwrap());
+    let output = output.unwrap();
+    match outcomes(&output) {
+        Ok(outcomes) => {
+            let names: Vec<_> = outcomes.iter().map(|one| &one["scenario"]).collect();
+            assert_eq!(names, FOR_EVERYBODY);
+            for outcome in &outcomes {
+                assert_eq!(outcome["pass"], true, "{outcome:#}");
+            }
+        }
+        Err(why) => skipped(&why),
+    }
+}
+
+/// Says why nothing was shown, which in CI is a failure.
+fn skipped(why: &str) {
+    assert!(std::env::var_os("CI").is_none(), "lab was skipped: {why}");
+    eprintln!("lab skipped: {why}");
 }
 
 #[test]
@@ -184,7 +200,18 @@ fn scenarios_are_listed_by_name() {
         .lines()
         .filter_map(|line| line.split_whitespace().next())
         .collect();
-    assert_eq!(names, ["basic", "aftr"]);
+    assert_eq!(
+        names,
+        [
+            "basic",
+            "aftr",
+            "hairpin-aftr",
+            "fragments-aftr",
+            "mtu-aftr",
+            "spoof-aftr"
+        ]
+    );
+    assert!(text.lines().all(|line| line.split_whitespace().count() > 3));
 }
 
 #[test]

@@ -2,7 +2,9 @@
 //!
 //! Requests and answers are one line of JSON each, on standard input and output.
 
+use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Write};
+use std::net::{SocketAddrV4, UdpSocket};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
@@ -19,6 +21,7 @@ use super::endpoint::{self, EndpointConfig};
 use super::host::{self, Setup};
 use super::namespace;
 use super::probe::{self, Probe};
+use super::raw::{self, Collect, Inject, Watch, Watches};
 use super::traffic::{self, Download, Exchange, Knock, Serve};
 
 /// The longest that an answer may take.
@@ -41,6 +44,16 @@ pub enum Request {
     Exchange(Exchange),
     /// A UDP datagram to a closed door.
     Knock(Knock),
+    /// Frames sent as they are.
+    Inject(Inject),
+    /// Begins to watch frames.
+    Watch(Watch),
+    /// What was seen on this interface.
+    Seen(String),
+    /// Opens the socket of a [`Request::Collect`] to come.
+    Listen(SocketAddrV4),
+    /// Datagrams waited for.
+    Collect(Collect),
     /// The path MTU that the kernel has learned.
     PathMtu(std::net::Ipv4Addr),
     /// Becomes `lwaftr run`, until SIGTERM.
@@ -181,12 +194,13 @@ pub fn main(parent: i32) -> u8 {
     if !say(namespace::attach(parent).map(|()| Value::Null)) {
         return 1;
     }
+    let mut held = Held::default();
     for line in io::stdin().lock().lines().map_while(Result::ok) {
         let request = match serde_json::from_str(&line) {
             Ok(Request::Lwaftr { config, softwires }) => {
                 return u8::from(!say(lwaftr(&config, &softwires)));
             }
-            Ok(request) => serve(&request),
+            Ok(request) => serve(&request, &mut held),
             Err(error) => Err(format!("request `{line}`: {error}")),
         };
         say(request);
@@ -194,7 +208,14 @@ pub fn main(parent: i32) -> u8 {
     0
 }
 
-fn serve(request: &Request) -> Result<Value, String> {
+/// What an agent keeps between requests.
+#[derive(Debug, Default)]
+struct Held {
+    watches: Watches,
+    sockets: BTreeMap<SocketAddrV4, UdpSocket>,
+}
+
+fn serve(request: &Request, held: &mut Held) -> Result<Value, String> {
     match request {
         Request::Setup(setup) => value(host::set_up(setup)),
         Request::Endpoint(config) => value(endpoint::start(config)),
@@ -203,6 +224,17 @@ fn serve(request: &Request) -> Result<Value, String> {
         Request::Download(download) => value(traffic::download(download)),
         Request::Exchange(exchange) => value(traffic::exchange(exchange)),
         Request::Knock(knock) => value(traffic::knock(knock)),
+        Request::Inject(inject) => value(raw::inject(inject)),
+        Request::Watch(watch) => value(held.watches.begin(watch)),
+        Request::Seen(interface) => value(held.watches.seen(interface)),
+        Request::Listen(at) => value(raw::listen(*at).map(|socket| {
+            held.sockets.insert(*at, socket);
+        })),
+        Request::Collect(collect) => {
+            let held = held.sockets.remove(&collect.at);
+            let socket = held.map_or_else(|| raw::listen(collect.at), Ok);
+            value(socket.and_then(|socket| raw::collect(&socket, collect)))
+        }
         Request::PathMtu(to) => value(host::path_mtu(*to)),
         Request::Lwaftr { .. } => Err("lwaftr runs in the foreground".to_owned()),
     }

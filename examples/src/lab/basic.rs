@@ -1,8 +1,7 @@
 //! The lab without lwaftr: what its own parts do, and how much they carry.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
-use lw4o6_wire::PortParams;
 use lw4o6_wire::ethernet::MacAddr;
 
 use super::agent::Request;
@@ -14,13 +13,7 @@ use super::topology::{AFTR, AFTR_IPV4, AFTR_IPV6, MTU, Subscriber, Topology, mac
 
 /// Builds the topology with a second softwire endpoint in place of lwaftr.
 pub(super) fn run(facts: &mut Facts) -> Result<(), String> {
-    let subscriber = Subscriber {
-        name: "full",
-        number: 1,
-        ipv4: Ipv4Addr::new(192, 0, 2, 1),
-        ports: PortParams::FULL,
-        home_mtu: MTU,
-    };
+    let [subscriber, _] = Subscriber::full_and_shared();
     facts.step("building");
     let mut topology = Topology::build(&[subscriber])?;
     let [internet, router] = Topology::neighbors_of_middle();

@@ -4,12 +4,15 @@ use std::io::{ErrorKind, Read};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
+use lw4o6_wire::ethernet::MacAddr;
 use lw4o6_wire::icmpv4::{Icmpv4Header, Icmpv4Type};
 use lw4o6_wire::quote::{QuotedKey, ipv4_quote};
 use lw4o6_wire::{IpProtocol, Ipv4Fields, Ipv4Packet, checksum};
 use serde::{Deserialize, Serialize};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::craft;
+use super::raw::{self, Hex, Inject};
 use crate::stopwatch::Stopwatch;
 
 /// Largest IPv4 packet.
@@ -34,6 +37,19 @@ pub struct Probe {
     pub dont_fragment: bool,
     /// How long to wait, in milliseconds.
     pub patience: u64,
+    /// Past the kernel's IP, which cuts or refuses what it knows to be too long.
+    pub below: Option<Below>,
+}
+
+/// The Ethernet header of a frame that does not come from the kernel.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Below {
+    /// Interface it leaves by.
+    pub interface: String,
+    /// Its destination.
+    pub dst: [u8; 6],
+    /// Its source.
+    pub src: [u8; 6],
 }
 
 /// What an echo request drew.
@@ -70,10 +86,19 @@ pub fn send(probe: &Probe) -> Result<Option<Answer>, String> {
     let mut socket = icmp_socket(probe.from).map_err(|error| format!("ICMP socket: {error}"))?;
     let packet = packet(probe);
     let watch = Stopwatch::start();
-    let to = SocketAddrV4::new(probe.to, 0).into();
-    socket
-        .send_to(&packet, &to)
-        .map_err(|error| format!("echo to {}: {error}", probe.to))?;
+    if let Some(below) = &probe.below {
+        let frame = craft::frame(MacAddr(below.dst), MacAddr(below.src), &packet);
+        raw::inject(&Inject {
+            interface: below.interface.clone(),
+            frames: vec![Hex(frame)],
+            gap: 0,
+        })?;
+    } else {
+        let to = SocketAddrV4::new(probe.to, 0).into();
+        socket
+            .send_to(&packet, &to)
+            .map_err(|error| format!("echo to {}: {error}", probe.to))?;
+    }
     let wanted = |message: &[u8], from| is_answer(probe, message, from);
     wait_for(
         &mut socket,
@@ -199,6 +224,7 @@ mod tests {
             len: 84,
             dont_fragment: true,
             patience: 0,
+            below: None,
         }
     }
 

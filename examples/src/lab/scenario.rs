@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-use super::{aftr, basic};
+use super::{aftr, basic, fragments, hairpin, mtu, spoof};
 use crate::stopwatch::Stopwatch;
 
 /// A scenario of the lab.
@@ -31,6 +31,26 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "aftr",
         about: "lwaftr run between kernel hosts: ping, traceroute, TCP, 8 kB UDP, path MTU",
         run: aftr::run,
+    },
+    Scenario {
+        name: "hairpin-aftr",
+        about: "two subscribers talk to each other; the Internet side hears nothing of it",
+        run: hairpin::run,
+    },
+    Scenario {
+        name: "fragments-aftr",
+        about: "fragments of IPv4 and of the tunnel: reversed, interleaved, twice, headless",
+        run: fragments::run,
+    },
+    Scenario {
+        name: "mtu-aftr",
+        about: "packets too long for the tunnel or for a narrow access link, pmtud static and dynamic",
+        run: mtu::run,
+    },
+    Scenario {
+        name: "spoof-aftr",
+        about: "forged sources, ports, tunnels and errors among good traffic: nothing passes",
+        run: spoof::run,
     },
 ];
 

@@ -11,7 +11,7 @@ use super::topology::{AFTR_IPV4, Home, INTERNET, Subscriber};
 use super::traffic::{Download, Downloaded, Exchange, Exchanged, Knock, Serve};
 
 /// Bytes of each TCP download.
-const DOWNLOAD: u64 = 20_000_000;
+pub(super) const DOWNLOAD: u64 = 20_000_000;
 
 /// Bytes of each UDP datagram.
 const DATAGRAM: usize = 8192;
@@ -23,10 +23,10 @@ const DATAGRAMS: u32 = 10;
 const PINGS: u16 = 10;
 
 /// Port of the servers on the Internet.
-const INTERNET_PORT: u16 = 7000;
+pub(super) const INTERNET_PORT: u16 = 7000;
 
 /// Source of the lwAFTR's messages to a subscriber (RFC 6333 §5.7).
-const AFTR_IN_TUNNEL: Ipv4Addr = Ipv4Addr::new(192, 0, 0, 1);
+pub(super) const AFTR_IN_TUNNEL: Ipv4Addr = Ipv4Addr::new(192, 0, 0, 1);
 
 /// Attempts to reach the other side at first: next hops have to be resolved.
 const ATTEMPTS: u16 = 20;
@@ -41,16 +41,19 @@ pub(super) enum Expected {
 }
 
 /// Two hosts, the one that asks first.
-struct Pair<'a> {
-    asks: &'a mut Agent,
-    from: Ipv4Addr,
-    to: Ipv4Addr,
+pub(super) struct Pair<'a> {
+    pub(super) asks: &'a mut Agent,
+    pub(super) from: Ipv4Addr,
+    pub(super) to: Ipv4Addr,
     /// First of the identifiers that may be used.
-    ident: u16,
+    pub(super) ident: u16,
 }
 
 impl Pair<'_> {
-    fn probe(&mut self, change: impl FnOnce(&mut Probe)) -> Result<Option<Answer>, String> {
+    pub(super) fn probe(
+        &mut self,
+        change: impl FnOnce(&mut Probe),
+    ) -> Result<Option<Answer>, String> {
         let mut probe = Probe {
             from: self.from,
             to: self.to,
@@ -60,13 +63,14 @@ impl Pair<'_> {
             len: 84,
             dont_fragment: false,
             patience: 1000,
+            below: None,
         };
         change(&mut probe);
         self.asks.ask(&Request::Probe(probe))
     }
 
     /// Median round trip in milliseconds, lost requests, and time to live of the answers.
-    fn ping(&mut self) -> Result<(Option<f64>, u16, Option<u8>), String> {
+    pub(super) fn ping(&mut self) -> Result<(Option<f64>, u16, Option<u8>), String> {
         let mut times = Vec::new();
         let mut ttl = None;
         for sequence in 1..=PINGS {
@@ -83,7 +87,7 @@ impl Pair<'_> {
     }
 
     /// Addresses of the routers on the way, and of the destination.
-    fn trace(&mut self) -> Result<Vec<String>, String> {
+    pub(super) fn trace(&mut self) -> Result<Vec<String>, String> {
         let mut hops = Vec::new();
         for ttl in 1..=8 {
             let answer =
@@ -96,7 +100,7 @@ impl Pair<'_> {
         Ok(hops)
     }
 
-    fn exchange(
+    pub(super) fn exchange(
         &mut self,
         port: u16,
         to: u16,
@@ -115,7 +119,12 @@ impl Pair<'_> {
         Ok(())
     }
 
-    fn download(&mut self, to: u16, facts: &mut Facts, name: &str) -> Result<Downloaded, String> {
+    pub(super) fn download(
+        &mut self,
+        to: u16,
+        facts: &mut Facts,
+        name: &str,
+    ) -> Result<Downloaded, String> {
         let to = SocketAddrV4::new(self.to, to);
         let download = Download {
             from: self.from,
@@ -140,13 +149,6 @@ pub(super) fn exercise(
 ) -> Result<(), String> {
     let subscriber = home.subscriber;
     facts.group(Some(subscriber.name));
-    let serve = |agent: &mut Agent, address, port| {
-        let at = SocketAddrV4::new(address, port);
-        agent.ask::<()>(&Request::Serve(Serve {
-            at,
-            bytes: DOWNLOAD,
-        }))
-    };
     // A second subscriber meets a server that the first has started.
     if subscriber.number == 1 {
         serve(internet, INTERNET, INTERNET_PORT)?;
@@ -171,7 +173,7 @@ pub(super) fn exercise(
     Ok(())
 }
 
-fn up(home: &mut Home) -> Pair<'_> {
+pub(super) fn up(home: &mut Home) -> Pair<'_> {
     let subscriber = home.subscriber;
     Pair {
         asks: &mut home.host,
@@ -181,7 +183,7 @@ fn up(home: &mut Home) -> Pair<'_> {
     }
 }
 
-fn down<'a>(internet: &'a mut Agent, subscriber: &Subscriber) -> Pair<'a> {
+pub(super) fn down<'a>(internet: &'a mut Agent, subscriber: &Subscriber) -> Pair<'a> {
     Pair {
         asks: internet,
         from: INTERNET,
@@ -190,18 +192,28 @@ fn down<'a>(internet: &'a mut Agent, subscriber: &Subscriber) -> Pair<'a> {
     }
 }
 
+/// Starts servers on `address`, `port`.
+pub(super) fn serve(agent: &mut Agent, address: Ipv4Addr, port: u16) -> Result<(), String> {
+    let at = SocketAddrV4::new(address, port);
+    agent.ask(&Request::Serve(Serve {
+        at,
+        bytes: DOWNLOAD,
+    }))
+}
+
 /// Waits until the way is open.
-fn first_contact(up: &mut Pair<'_>, facts: &mut Facts) -> Result<(), String> {
+pub(super) fn first_contact(pair: &mut Pair<'_>, facts: &mut Facts) -> Result<(), String> {
     facts.step("first contact");
     for attempt in 1..=ATTEMPTS {
-        let answer = up.probe(|probe| (probe.sequence, probe.patience) = (200 + attempt, 500))?;
+        let answer = pair.probe(|probe| (probe.sequence, probe.patience) = (200 + attempt, 500))?;
         if answer.is_some_and(|answer| answer.is_reply()) {
             facts.note("attempts-until-first-reply", attempt);
             return Ok(());
         }
     }
     Err(format!(
-        "no reply from {INTERNET} to {ATTEMPTS} echo requests"
+        "no reply from {} to {ATTEMPTS} echo requests",
+        pair.to
     ))
 }
 
@@ -262,7 +274,7 @@ fn path_mtu(
 }
 
 /// ICMP type and code as RFCs write them.
-fn short((kind, code, mtu, from): (u8, u8, u16, Ipv4Addr)) -> String {
+pub(super) fn short((kind, code, mtu, from): (u8, u8, u16, Ipv4Addr)) -> String {
     match mtu {
         0 if kind == Icmpv4Type::ECHO_REPLY.0 => format!("echo reply from {from}"),
         0 => format!("{kind}/{code} from {from}"),

@@ -31,6 +31,12 @@ pub const ROUTER: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 2);
 /// Largest packet on every wire.
 pub const MTU: u16 = 1500;
 
+/// Another address that the lwAFTR may be told to own.
+pub const OTHER_AFTR: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xaaaa, 0, 0, 0, 0, 2);
+
+/// What the tunnel adds to a packet.
+pub const TUNNEL: u16 = 40;
+
 /// The access router's link-local address; its own choice would have to pass duplicate address
 /// detection first.
 const LINK_LOCAL: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 2);
@@ -51,9 +57,31 @@ pub struct Subscriber {
     pub ports: PortParams,
     /// Largest packet that the host sends. Over 1460, the outer packets around it are fragmented.
     pub home_mtu: u16,
+    /// Largest packet on the wire between the access router and the softwire endpoint.
+    pub access_mtu: u16,
 }
 
 impl Subscriber {
+    /// One with a whole address and a home whose packets are too long for the tunnel, and one with
+    /// the sixth of 64 port sets and a home that knows about the tunnel.
+    #[must_use]
+    pub fn full_and_shared() -> [Self; 2] {
+        let shared = PortParams::new(0, 6, 5).unwrap_or(PortParams::FULL);
+        debug_assert!(shared.is_shared(), "six bits of PSID are fine");
+        let subscriber = |name, number, ports, home_mtu| Self {
+            name,
+            number,
+            ipv4: Ipv4Addr::new(192, 0, 2, number),
+            ports,
+            home_mtu,
+            access_mtu: MTU,
+        };
+        [
+            subscriber("full", 1, PortParams::FULL, MTU),
+            subscriber("shared", 2, shared, MTU - TUNNEL),
+        ]
+    }
+
     /// The softwire's end at the subscriber.
     #[must_use]
     pub fn b4(&self) -> Ipv6Addr {
@@ -75,7 +103,10 @@ impl Subscriber {
         Ipv6Addr::new(0x2001, 0xdb8, 0xb4, self.number.into(), 0, 0, 0, host)
     }
 
-    fn mac(&self, index: u8) -> MacAddr {
+    /// Ethernet addresses of a subscriber: 1 the access router's, 2 and 3 the endpoint's towards it
+    /// and towards the host, 4 the host's.
+    #[must_use]
+    pub fn mac(&self, index: u8) -> MacAddr {
         mac(16 * self.number + index)
     }
 }
@@ -162,7 +193,7 @@ impl Topology {
             quiet: true,
             // Solicitations for a packet that is forwarded come from the link-local address.
             addresses: vec![(ROUTER.into(), 64), (LINK_LOCAL.into(), 64)],
-            routes: vec![(AFTR.into(), 128, AFTR_IPV6.into())],
+            routes: vec![(AFTR.into(), 64, AFTR_IPV6.into())],
             ..Interface::default()
         };
         let router = [("ipv6/conf/all/forwarding", "1")];
@@ -178,7 +209,7 @@ impl Topology {
             &mut self.netlink,
             (&self.access, &access_name, router),
             (&b4, "wan", wan),
-            MTU,
+            subscriber.access_mtu,
         )?;
         wire(
             &mut self.netlink,
@@ -209,7 +240,7 @@ impl Topology {
             host: home.0,
             wan: "wan".to_owned(),
             router: router.0,
-            mtu: MTU.into(),
+            mtu: subscriber.access_mtu.into(),
             own: subscriber.b4(),
             peer: AFTR,
         };

@@ -1,0 +1,106 @@
+//! `lwaftr run` in the middle of the topology.
+
+use lw4o6_binding::formats::json::{Instance, Layout, export};
+use lw4o6_binding::{Binding, Expiry, Origin};
+use serde_json::Value;
+
+use super::agent::{Agent, Request};
+use super::scenario::Facts;
+use super::topology::{
+    AFTR, AFTR_IPV4, AFTR_IPV6, INTERNET, MTU, ROUTER, Subscriber, TUNNEL, Topology,
+};
+use crate::config::clock;
+
+/// What a scenario configures beyond what all do.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Settings {
+    /// Lines of `[instance]`.
+    pub(super) instance: String,
+    /// Whole sections.
+    pub(super) sections: String,
+}
+
+/// Starts lwaftr with the softwires of `subscribers`.
+pub(super) fn start(
+    topology: &mut Topology,
+    subscribers: &[Subscriber],
+    settings: &Settings,
+) -> Result<(), String> {
+    let softwires = softwires(subscribers)?;
+    topology.aftr.tell(&Request::Lwaftr {
+        config: config(settings),
+        softwires,
+    })
+}
+
+/// Stops lwaftr and notes what it counted; `done` is what came of the scenario so far.
+pub(super) fn stop(
+    aftr: &mut Agent,
+    done: Result<(), String>,
+    facts: &mut Facts,
+) -> Result<Value, String> {
+    facts.group(None);
+    if let Some(why) = aftr.complaint() {
+        // It has ended, and that is why nothing gets through.
+        return Err(why);
+    }
+    facts.step("stopping");
+    let (report, code): (Value, _) = aftr.terminate()?;
+    facts.expect("lwaftr-exit-code", code, &Some(0));
+    for name in ["internet", "softwire", "drops"] {
+        facts.note(&format!("lwaftr-{name}"), report.get(name));
+    }
+    let interfaces = report.get("interfaces").and_then(Value::as_object);
+    for (name, counters) in interfaces.into_iter().flatten() {
+        for what in ["checksums-completed", "too-long", "kernel-drops"] {
+            facts.note(&format!("lwaftr-{name}-{what}"), counters.get(what));
+        }
+    }
+    let nothing = Value::Array(Vec::new());
+    facts.expect(
+        "lwaftr-unresolved",
+        report.get("unresolved"),
+        &Some(&nothing),
+    );
+    if done.is_err() {
+        facts.note("lwaftr-report", &report);
+    }
+    done.map(|()| report)
+}
+
+/// What a report has under `section` and `name`; 0 where it has nothing.
+pub(super) fn counted(report: &Value, section: &str, name: &str) -> u64 {
+    let count = report.get(section).and_then(|section| section.get(name));
+    count.and_then(Value::as_u64).unwrap_or(0)
+}
+
+pub(super) fn config(settings: &Settings) -> String {
+    let Settings { instance, sections } = settings;
+    format!(
+        "[instance]\nsoftwires = \"SOFTWIRES\"\n{instance}\n\n\
+         [internet]\ninterface = \"up0\"\naddress = \"{AFTR_IPV4}\"\nnext-hop = \"{INTERNET}\"\n\
+         mtu = {MTU}\n\n\
+         [softwire]\ninterface = \"down0\"\naddress = \"{AFTR_IPV6}/64\"\nnext-hop = \"{ROUTER}\"\n\n\
+         {sections}\n"
+    )
+}
+
+/// The softwire file.
+pub(super) fn softwires(subscribers: &[Subscriber]) -> Result<String, String> {
+    let mut instance = Instance::new("lab".to_owned(), 16, MTU - TUNNEL, MTU + TUNNEL);
+    for subscriber in subscribers {
+        let binding = Binding {
+            b4: subscriber.b4(),
+            prefix_len: 128,
+            ipv4: subscriber.ipv4,
+            ports: subscriber.ports,
+            aftr: AFTR,
+            origin: Origin::Static,
+            expires: Expiry::Never,
+        };
+        instance.bindings.push(binding.into());
+    }
+    let mut text = Vec::new();
+    export(&mut text, &[instance], clock(), Layout::Pretty).map_err(|error| error.to_string())?;
+    String::from_utf8(text).map_err(|error| error.to_string())
+}
