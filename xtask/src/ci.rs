@@ -65,7 +65,7 @@ const STAGES: &[Stage] = &[
     },
     Stage {
         name: "lab",
-        run: || cargo("run -q --release -p lw4o6-examples --bin lw4o6-lab -- aftr"),
+        run: lab,
     },
     Stage {
         name: "budget",
@@ -140,6 +140,13 @@ fn docs() -> Outcome {
     let mut doc =
         command("cargo doc -q --workspace --no-deps --all-features --document-private-items");
     shell::run(doc.env("RUSTDOCFLAGS", "-Dwarnings"))
+}
+
+/// Every scenario of the lab; those that an ordinary user can run are in the tests as well.
+fn lab() -> Outcome {
+    cargo("build -q --release -p lw4o6-examples --bin lw4o6-lab")?;
+    let all = "timeout 240 cargo run -q --release -p lw4o6-examples --bin lw4o6-lab -- all";
+    shell::run(&mut command(all))
 }
 
 /// Every interleaving of the table's protocols, within the bounds that the models state.
