@@ -33,17 +33,19 @@
 
 use alloc::vec::Vec;
 use core::hash::Hasher;
-use core::net::{Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 
-use lw4o6_wire::port_params::{PortParams, PortParamsError};
+use lw4o6_wire::port_params::PortParamsError;
 use lw4o6_wire::time::Instant;
 use siphasher::sip::SipHasher24;
 
 use crate::bindings::Bindings;
 use crate::change::Quarantined;
-use crate::entry::{Binding, Expiry, Origin, SoftwireKey};
-use crate::utc::{Clock, Utc};
+use crate::entry::Binding;
+use crate::snapshot::record::{BINDING, Fields, QUARANTINED, RecordError};
+use crate::utc::Clock;
+
+pub mod record;
 
 /// What a snapshot holds, on the clock of the program that reads it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -122,11 +124,7 @@ pub enum SnapshotError {
 const MAGIC: [u8; 4] = *b"LW4B";
 const VERSION: u16 = 1;
 const HEADER: usize = 40;
-const BINDING: usize = 56;
-const QUARANTINED: usize = 32;
 const CHECKSUM: usize = 8;
-/// The end of an allocation that does not end.
-const NEVER: u64 = u64::MAX;
 
 impl Bindings {
     /// All bindings and the quarantine as bytes, for [`restore`]. Decisions that wait for the
@@ -144,10 +142,10 @@ impl Bindings {
         out.extend_from_slice(&(self.len() as u64).to_be_bytes());
         out.extend_from_slice(&(quarantined as u64).to_be_bytes());
         for binding in self.iter() {
-            emit_binding(&mut out, binding, clock);
+            out.extend_from_slice(&record::emit_binding(binding, clock));
         }
         for quarantined in self.quarantined() {
-            emit_quarantined(&mut out, quarantined, clock);
+            out.extend_from_slice(&record::emit_quarantined(quarantined, clock));
         }
         let checksum = checksum(&out);
         out.extend_from_slice(&checksum.to_be_bytes());
@@ -171,21 +169,15 @@ pub fn restore(bytes: &[u8], clock: &Clock) -> Result<Snapshot, SnapshotError> {
         .split_at_checked(header.bindings * BINDING)
         .unwrap_or((body, &[]));
     for (index, record) in bindings.as_chunks().0.iter().enumerate() {
-        let (binding, end) = parse_binding(index, record)?;
-        let over = end.map(|end| clock.utc.as_micros().saturating_sub(end.as_micros()));
-        let ends = end.map_or(Expiry::Never, |end| Expiry::At(clock.instant_of(end)));
-        let binding = binding.with_expiry(ends);
-        match over {
-            // An end at this very moment has come too.
-            Some(ago) if end.is_some_and(|end| end <= clock.utc) => snapshot.lapsed.push(Lapsed {
-                binding,
-                ago: Duration::from_micros(ago),
-            }),
-            _ => snapshot.bindings.push(binding),
+        let (binding, end) = record::parse_binding(record).map_err(broken(index))?;
+        match record::revive(binding, end, clock) {
+            Ok(binding) => snapshot.bindings.push(binding),
+            Err(lapsed) => snapshot.lapsed.push(lapsed),
         }
     }
     for (index, record) in quarantined.as_chunks().0.iter().enumerate() {
-        let (key, b4, end) = parse_quarantined(header.bindings + index, record)?;
+        let parsed = record::parse_quarantined(record);
+        let (key, b4, end) = parsed.map_err(broken(header.bindings + index))?;
         if end > clock.utc {
             let until = clock.instant_of(end);
             snapshot.quarantined.push(Quarantined { key, b4, until });
@@ -247,105 +239,10 @@ fn checksum(bytes: &[u8]) -> u64 {
     hasher.finish()
 }
 
-fn emit_binding(out: &mut Vec<u8>, binding: &Binding, clock: &Clock) {
-    let Binding {
-        b4,
-        prefix_len,
-        ipv4,
-        ports,
-        aftr,
-        origin,
-        expires,
-    } = *binding;
-    let end = expires
-        .at()
-        .map_or(NEVER, |at| clock.utc_of(at).as_micros());
-    out.extend_from_slice(&b4.octets());
-    out.extend_from_slice(&aftr.octets());
-    out.extend_from_slice(&ipv4.octets());
-    out.extend_from_slice(&ports.psid().to_be_bytes());
-    out.extend_from_slice(&[ports.offset(), ports.len(), prefix_len, origin_code(origin)]);
-    out.extend_from_slice(&[0; 6]);
-    out.extend_from_slice(&end.to_be_bytes());
-}
-
-fn emit_quarantined(out: &mut Vec<u8>, quarantined: &Quarantined, clock: &Clock) {
-    let Quarantined { key, b4, until } = *quarantined;
-    let SoftwireKey { ipv4, ports } = key;
-    out.extend_from_slice(&b4.octets());
-    out.extend_from_slice(&ipv4.octets());
-    out.extend_from_slice(&ports.psid().to_be_bytes());
-    out.extend_from_slice(&[ports.offset(), ports.len()]);
-    out.extend_from_slice(&clock.utc_of(until).as_micros().to_be_bytes());
-}
-
-/// The binding without its end, and its end.
-fn parse_binding(
-    index: usize,
-    record: &[u8; BINDING],
-) -> Result<(Binding, Option<Utc>), SnapshotError> {
-    let mut rest = Fields(record);
-    let b4 = Ipv6Addr::from(rest.take::<16>());
-    let aftr = Ipv6Addr::from(rest.take::<16>());
-    let ipv4 = Ipv4Addr::from(rest.take::<4>());
-    let psid = u16::from_be_bytes(rest.take());
-    let [offset, len, prefix_len, code] = rest.take();
-    let _zero: [u8; 6] = rest.take();
-    let end = rest.u64();
-    let ports = PortParams::new(offset, len, psid)
-        .map_err(|error| SnapshotError::PortParams { index, error })?;
-    let origin = Origin::ALL.get(usize::from(code)).copied();
-    let origin = origin.ok_or(SnapshotError::Origin { index, code })?;
-    let binding = Binding {
-        prefix_len,
-        origin,
-        ..Binding::new(b4, ipv4, ports, aftr)
-    };
-    Ok((binding, (end != NEVER).then(|| Utc::from_micros(end))))
-}
-
-fn parse_quarantined(
-    index: usize,
-    record: &[u8; QUARANTINED],
-) -> Result<(SoftwireKey, Ipv6Addr, Utc), SnapshotError> {
-    let mut rest = Fields(record);
-    let b4 = Ipv6Addr::from(rest.take::<16>());
-    let ipv4 = Ipv4Addr::from(rest.take::<4>());
-    let psid = u16::from_be_bytes(rest.take());
-    let [offset, len] = rest.take();
-    let ports = PortParams::new(offset, len, psid)
-        .map_err(|error| SnapshotError::PortParams { index, error })?;
-    let end = Utc::from_micros(rest.u64());
-    Ok((SoftwireKey { ipv4, ports }, b4, end))
-}
-
-const fn origin_code(origin: Origin) -> u8 {
-    match origin {
-        Origin::Static => 0,
-        Origin::Operator => 1,
-        Origin::Dhcp => 2,
-        Origin::Pcp => 3,
-        Origin::Peer => 4,
-    }
-}
-
-/// The fields of a record, one after the other.
-struct Fields<'a>(&'a [u8]);
-
-impl Fields<'_> {
-    /// The next `N` bytes. The record types are as long as their fields together; beyond the end
-    /// there are zeros.
-    fn take<const N: usize>(&mut self) -> [u8; N] {
-        let Some((field, rest)) = self.0.split_first_chunk() else {
-            debug_assert!(false, "a record is shorter than its fields");
-            return [0; N];
-        };
-        self.0 = rest;
-        *field
-    }
-
-    fn u64(&mut self) -> u64 {
-        u64::from_be_bytes(self.take())
+fn broken(index: usize) -> impl Fn(RecordError) -> SnapshotError {
+    move |error| match error {
+        RecordError::PortParams(error) => SnapshotError::PortParams { index, error },
+        RecordError::Origin(code) => SnapshotError::Origin { index, code },
     }
 }
 

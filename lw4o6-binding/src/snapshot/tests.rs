@@ -1,8 +1,12 @@
 use std::string::ToString;
 use std::vec;
 
+use lw4o6_wire::port_params::PortParams;
+
 use super::*;
 use crate::bindings::tests::{at, b4, binding, config, dhcp, ports, store_with};
+use crate::entry::{Expiry, Origin};
+use crate::utc::Utc;
 
 /// 2026-11-20T19:00:00Z at 1000 s.
 fn clock() -> Clock {
