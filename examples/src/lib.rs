@@ -21,4 +21,5 @@ pub mod report;
 pub mod run;
 pub mod setup;
 pub mod stopwatch;
+pub mod store;
 pub mod view;
