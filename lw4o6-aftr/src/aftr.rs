@@ -16,6 +16,7 @@ use crate::fragment_id::FragmentIds;
 use crate::limits::Budgets;
 use crate::pmtu::PathMtus;
 use crate::settings::{ConfigError, Settings};
+use crate::share::Pools;
 use crate::worker::Worker;
 
 /// Path MTUs remembered.
@@ -42,6 +43,7 @@ pub(crate) struct Shared {
     /// Microseconds of the first packet's time; the largest number before it.
     started: AtomicU64,
     pub(crate) budgets: Budgets,
+    pub(crate) pools: Pools,
     pub(crate) path_mtus: PathMtus,
     pub(crate) fragment_ids: FragmentIds,
     pub(crate) flow_key: FlowKey,
@@ -78,6 +80,7 @@ impl Aftr {
             generation: AtomicU64::new(0),
             table,
             budgets: Budgets::new(secret(&mut secrets)),
+            pools: Pools::default(),
             path_mtus: PathMtus::new(PATH_MTUS, secret(&mut secrets)),
             fragment_ids: FragmentIds::new(&fragment_secret),
             flow_key,

@@ -129,9 +129,9 @@ pub struct IcmpConfig {
 pub struct ReassemblyConfig {
     /// Datagrams under reassembly per worker. Default 1,024.
     pub contexts: usize,
-    /// Bytes held per worker, at most half the slab. Default 2 MiB.
+    /// Bytes that all workers together hold, at most half of one worker's slab. Default 2 MiB.
     pub bytes: usize,
-    /// Bytes held for one B4. Default 128 KiB.
+    /// Bytes that each worker holds for one B4. Default 128 KiB.
     pub bytes_per_b4: usize,
     /// Fragments in one datagram. Default 64.
     pub fragments: usize,
@@ -147,11 +147,12 @@ pub struct FragmentConfig {
     pub handling: FragmentHandling,
     /// Datagrams followed per worker, and as many put together. Default 4,096.
     pub contexts: usize,
-    /// Bytes held for fragments that came before their first one, per worker. Default 1 MiB. With
-    /// [`FragmentHandling::Reassemble`] one half is for fragments to put together, the other for
-    /// those from B4s.
+    /// Bytes that all workers together hold of fragments that came before their first one. Default
+    /// 1 MiB. With [`FragmentHandling::Reassemble`] one half is for fragments to put together, the
+    /// other for those from B4s.
     pub bytes: usize,
-    /// Bytes held for one source: a B4, or an IPv4 address of the Internet. Default 128 KiB.
+    /// Bytes that each worker holds for one source: a B4, or an IPv4 address of the Internet. Default
+    /// 128 KiB.
     pub bytes_per_source: usize,
     /// Fragments in one datagram. Default 64.
     pub fragments: usize,

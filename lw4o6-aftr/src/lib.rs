@@ -30,6 +30,7 @@ mod quota;
 mod reassembly;
 mod refusal;
 mod settings;
+mod share;
 mod slab;
 mod split;
 mod timed_map;

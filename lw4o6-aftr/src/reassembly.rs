@@ -5,7 +5,8 @@
 //! is never stored. A datagram that breaks a rule leaves a tombstone behind until its time is up,
 //! so that what still arrives of it is not taken for a new one (RFC 5722 §4).
 //!
-//! Memory is bounded three times: for the worker, for each source and for each datagram. Where memory
+//! Memory is bounded four times: for the instance, for the worker, whose slab it is, for each source
+//! and for each datagram. Where memory
 //! is short the newcomer is refused. Evicting an older datagram instead would let whoever sends
 //! the most fragments throw out those of everybody else; refusing leaves a B4 that stays within its
 //! share what it holds, and a flood can only take what is free. The datagram that was refused a
@@ -15,11 +16,14 @@
 //! half of the memory is in use, [`Reassembly::is_tight`] says so, and the packet path then lets
 //! only fragments in whose source has a binding: of those, one subscriber has few.
 
+use std::sync::Arc;
+
 use lw4o6_wire::{EcnMix, Instant};
 
 use crate::DropReason;
 use crate::config::ReassemblyConfig;
 use crate::quota::{Exceeded, Quota, Usage};
+use crate::share::{Pool, Share};
 use crate::slab::Slab;
 use crate::timed_map::{Slot, TimedMap};
 
@@ -132,6 +136,7 @@ pub(crate) struct Reassembly {
     datagrams: TimedMap<Key, Datagram>,
     pieces: Pieces,
     quota: Quota,
+    share: Share,
     limits: Limits,
     quote: Box<[u8]>,
     warned: bool,
@@ -144,6 +149,7 @@ pub(crate) struct Reassembly {
 /// The knobs, as they are in force.
 #[derive(Clone, Copy, Debug)]
 struct Limits {
+    budget: usize, // bytes of all workers
     total: Usage,
     per_source: Usage,
     fragments: usize,
@@ -165,6 +171,7 @@ impl Limits {
             pieces: total.pieces,
         };
         Self {
+            budget: config.bytes,
             total,
             per_source,
             fragments: config.fragments,
@@ -195,6 +202,7 @@ impl Reassembly {
             datagrams: TimedMap::new(limits.total.contexts, secret),
             pieces: Pieces::new(pieces),
             quota: Quota::new(limits.total, limits.per_source, secret),
+            share: Share::default(),
             limits,
             quote: vec![0; QUOTE].into_boxed_slice(),
             warned: false,
@@ -203,6 +211,12 @@ impl Reassembly {
             evicted: 0,
             evictions: 0,
         }
+    }
+
+    /// Shares the budget of bytes with others of this pool.
+    pub(crate) fn sharing(mut self, pool: &Arc<Pool>) -> Self {
+        self.share = Share::of(Arc::clone(pool));
+        self
     }
 
     /// Takes in a fragment that keeps the rules for one alone.
@@ -326,7 +340,7 @@ impl Reassembly {
         self.charge(slab, now, key.src, charged, None)?;
         let slot = self.datagrams.insert(now, key, Datagram::new(charged));
         if slot.is_none() {
-            self.quota.release(key.src, charged);
+            self.release(key.src, charged);
         }
         self.watch();
         slot.ok_or(self.family.full)
@@ -342,13 +356,31 @@ impl Reassembly {
         of: Option<Slot>,
     ) -> Result<(), DropReason> {
         loop {
-            match self.quota.charge(now, src, more) {
+            match self.charge_both(now, src, more) {
                 Ok(()) => return Ok(()),
                 Err(Exceeded::Source) => return Err(self.family.quota),
                 Err(Exceeded::Total) if self.family.evicts && self.evict(slab, of) => {}
                 Err(Exceeded::Total) => return Err(self.family.full),
             }
         }
+    }
+
+    /// Charges the worker and the instance, or neither.
+    fn charge_both(&mut self, now: Instant, src: [u8; 16], more: Usage) -> Result<(), Exceeded> {
+        self.quota.charge(now, src, more)?;
+        let held = self.quota.total().bytes;
+        if self.share.ensure(self.limits.budget, held) {
+            return Ok(());
+        }
+        self.release(src, more);
+        Err(Exceeded::Total)
+    }
+
+    /// Gives back a share.
+    fn release(&mut self, src: [u8; 16], less: Usage) {
+        self.quota.release(src, less);
+        let held = self.quota.total().bytes;
+        self.share.settle(self.limits.budget, held);
     }
 
     /// Gives up the oldest datagram, unless that is `but`; false where there is none.
@@ -369,7 +401,7 @@ impl Reassembly {
     /// Takes a datagram out and gives its share back; its pieces are left to the caller.
     fn close(&mut self, slot: Slot) -> Option<Datagram> {
         let (key, datagram) = self.datagrams.remove(slot)?;
-        self.quota.release(key.src, datagram.charged);
+        self.release(key.src, datagram.charged);
         self.held = self.held.saturating_sub(datagram.count);
         self.watch();
         Some(datagram)
@@ -425,14 +457,14 @@ impl Reassembly {
         };
         self.charge(slab, now, key.src, charge, Some(slot))?;
         let Some(stored) = slab.store(&[bytes]) else {
-            self.quota.release(key.src, charge);
+            self.release(key.src, charge);
             return Err(self.family.full);
         };
         let datagram = self.datagrams.get_mut(slot).ok_or(DropReason::Internal)?;
         let (list, offset) = (&mut datagram.pieces, arrival.offset);
         if let Err(stored) = self.pieces.insert(list, offset, skip, stored) {
             slab.free(stored); // not reached: there are as many pieces as chunks
-            self.quota.release(key.src, charge);
+            self.release(key.src, charge);
             return Err(self.family.full);
         }
         datagram.charged.bytes += charge.bytes;
@@ -461,7 +493,7 @@ impl Reassembly {
             contexts: 1,
             ..Usage::default()
         };
-        self.quota.release(key.src, freed);
+        self.release(key.src, freed);
         self.pieces.clear(slab, pieces);
         self.watch();
         lost
@@ -534,10 +566,12 @@ impl Reassembly {
         (piece.offset() == 0).then(|| piece.read_packet(slab, &mut self.quote))
     }
 
-    /// Whether more than so many eighths of memory or contexts are in use.
+    /// Whether more than so many eighths of memory or contexts are in use. What other workers were
+    /// granted counts as used.
     fn above(&self, eighths: usize) -> bool {
         let (used, limit) = (self.quota.total(), self.limits.total);
-        used.bytes > limit.bytes / 8 * eighths || used.contexts * 8 > limit.contexts * eighths
+        let bytes = used.bytes + self.share.others();
+        bytes > limit.bytes / 8 * eighths || used.contexts * 8 > limit.contexts * eighths
     }
 
     /// Notices when resources come near their end. // R-139

@@ -25,6 +25,7 @@ use lw4o6_wire::Instant;
 
 use crate::config::FragmentConfig;
 use crate::quota::{Exceeded, Quota, Usage};
+use crate::share::{FollowedPools, Share};
 use crate::slab::{Slab, Stored};
 use crate::timed_map::{Slot, TimedMap};
 use crate::{DropReason, Side};
@@ -93,6 +94,7 @@ struct Half<D> {
     quota: Quota,
     queued: Box<[bool]>, // by slot: is in `Tracker::releasing`
     held: usize,         // fragments
+    share: Share,
 }
 
 /// Name of a context.
@@ -119,6 +121,7 @@ pub(crate) struct Tracker<D> {
     releasing: VecDeque<At>,
     capacity: usize,
     held_bytes: usize,
+    share: Share,
     given_up: usize, // held fragments that went with an evicted context, for `expire` to report
     evictions: u64,
     limits: Limits,
@@ -156,6 +159,7 @@ impl<D: Copy> Tracker<D> {
                 contexts,
                 quota: Quota::new(all, source, secret),
                 held: 0,
+                share: Share::default(),
             }
         };
         let halves = [half(Side::Softwire), half(Side::Internet)];
@@ -166,10 +170,20 @@ impl<D: Copy> Tracker<D> {
             releasing: VecDeque::with_capacity(places), // each context stands in it once at most
             capacity,
             held_bytes: 0,
+            share: Share::default(),
             given_up: 0,
             evictions: 0,
             limits: Limits::new(config, capacity),
         }
+    }
+
+    /// Shares the budgets of bytes with others of these pools.
+    pub(crate) fn sharing(mut self, pools: FollowedPools) -> Self {
+        self.share = Share::of(pools.all);
+        for (half, pool) in self.halves.iter_mut().zip(pools.sides) {
+            half.share = Share::of(pool);
+        }
+        self
     }
 
     /// Puts other limits in force. The number of contexts does not grow.
@@ -178,6 +192,7 @@ impl<D: Copy> Tracker<D> {
         for side in Side::ALL {
             let (all, source) = shares(config, self.capacity, side);
             self.half_mut(side).quota.set_limits(all, source);
+            self.settle(side);
         }
     }
 
@@ -405,7 +420,8 @@ impl<D: Copy> Tracker<D> {
                 && (more.pieces == 0 || self.nodes.has_room())
                 && self.held_bytes + more.bytes <= bytes
                 && self.usage(side).bytes + more.bytes <= three_quarters(bytes)
-                && more.bytes <= slab.free_bytes();
+                && more.bytes <= slab.free_bytes()
+                && self.ensure(side, more.bytes);
             let charged = if fits {
                 let quota = &mut self.half_mut(side).quota;
                 quota.charge(now, key.source(), more)
@@ -422,6 +438,23 @@ impl<D: Copy> Tracker<D> {
                 return Err(DropReason::Ipv4FragmentFull);
             }
         }
+    }
+
+    /// Whether the instance lets this worker hold so many bytes more.
+    fn ensure(&mut self, side: Side, more: usize) -> bool {
+        let (all, held) = (self.limits.bytes, self.held_bytes + more);
+        let half = self.half_mut(side);
+        let held_here = half.quota.total().bytes + more;
+        half.share.ensure(three_quarters(all), held_here) && self.share.ensure(all, held)
+    }
+
+    /// Gives back to the instance what is not needed any more.
+    fn settle(&mut self, side: Side) {
+        let all = self.limits.bytes;
+        self.share.settle(all, self.held_bytes);
+        let half = self.half_mut(side);
+        let held = half.quota.total().bytes;
+        half.share.settle(three_quarters(all), held);
     }
 
     /// Takes the oldest context of a side out, if there is one beside `keep`.
@@ -506,6 +539,7 @@ impl<D: Copy> Tracker<D> {
         half.held = half.held.saturating_sub(1);
         half.quota.release(key.source(), freed);
         self.held_bytes = self.held_bytes.saturating_sub(freed.bytes);
+        self.settle(at.side);
         Some(stored)
     }
 
@@ -556,6 +590,7 @@ impl<D: Copy> Tracker<D> {
 
     /// Gives back what a context remembers; returns how many fragments it held.
     fn clear(&mut self, slab: &mut Slab, side: Side, seen: List) -> usize {
+        self.settle(side);
         let lost = self.nodes.clear(slab, seen);
         let half = self.half_mut(side);
         half.held = half.held.saturating_sub(lost);

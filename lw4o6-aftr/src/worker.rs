@@ -85,8 +85,10 @@ impl Worker {
         let slab = Slab::new(config.slab_bytes);
         let mut worker = Self {
             queue: OutQueue::new(config.slab_bytes / crate::slab::CHUNK),
-            reassembly: Reassembly::new(&config.reassembly, config.path_mru, &slab, reassembly),
-            tracker: Tracker::new(&followed(&config.fragments), tracker),
+            reassembly: Reassembly::new(&config.reassembly, config.path_mru, &slab, reassembly)
+                .sharing(&shared.pools.tunnel),
+            tracker: Tracker::new(&followed(&config.fragments), tracker)
+                .sharing(shared.pools.followed.clone()),
             ipv4_reassembly: None,
             fragment_secret: tracker,
             flow_key: shared.flow_key,
@@ -219,7 +221,8 @@ impl Worker {
         match &mut self.ipv4_reassembly {
             Some(reassembly) => reassembly.reconfigure_ipv4(config, slab),
             none if config.handling == FragmentHandling::Reassemble => {
-                *none = Some(Reassembly::new_ipv4(config, slab, self.fragment_secret));
+                let reassembly = Reassembly::new_ipv4(config, slab, self.fragment_secret);
+                *none = Some(reassembly.sharing(&self.shared.pools.ipv4));
             }
             None => {}
         }

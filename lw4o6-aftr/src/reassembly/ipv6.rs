@@ -48,6 +48,8 @@ impl Reassembly {
             total, per_source, ..
         } = self.limits;
         self.quota.set_limits(total, per_source);
+        self.share
+            .settle(self.limits.budget, self.quota.total().bytes);
     }
 
     /// Takes in a fragment. `packet` is the whole IPv6 packet without padding, `walk` ended at its
