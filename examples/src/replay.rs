@@ -172,7 +172,6 @@ impl Run {
             ))
         })?;
         let verdict = self.port.process(self.now, nic, &mut frame);
-        self.report.received(nic, verdict);
         if let PortVerdict::Transmit(nic) = verdict {
             self.write(nic, frame.packet())?;
         }
@@ -198,7 +197,6 @@ impl Run {
             let Some(output) = polled.map_err(|error| Failure::run(error.to_string()))? else {
                 break;
             };
-            self.report.polled(output.verdict);
             if let PortVerdict::Transmit(nic) = output.verdict {
                 self.write(nic, frame.packet())?;
             }
@@ -214,7 +212,10 @@ impl Run {
     }
 
     fn finish(mut self) -> Result<Report, Failure> {
-        self.report.counted(&self.port, self.now);
+        self.report
+            .counted(&self.port.worker().counters(), &self.port.counters());
+        self.report.accounted(&self.port.accounts());
+        self.report.clock_micros = self.now.as_micros();
         let unresolved = Side::ALL
             .into_iter()
             .filter(|&side| self.port.next_hop(side).is_none());

@@ -3,26 +3,26 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use lw4o6_aftr::port::{EthernetPort, Nic, PortVerdict};
-use lw4o6_aftr::{Counter, DropReason, Side};
-use lw4o6_wire::Instant;
+use lw4o6_aftr::port::{Accounts, PortCounters, Received};
+use lw4o6_aftr::{Counter, CounterSnapshot, DropReason, Side};
 use serde::Serialize;
 
 use crate::packet_io::IoCounters;
-use crate::replay::INTERNET_NIC;
 
 /// Counters of a finished run.
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Report {
-    /// Frames of the Internet side's capture or interface.
+    /// Frames of the Internet side.
     pub internet: SideReport,
-    /// Frames of the softwire side's.
+    /// Frames of the softwire side.
     pub softwire: SideReport,
     /// Frames handed to the owner's own stack.
     pub local: u64,
     /// Frames answered by the port, or kept.
     pub consumed: u64,
+    /// Where every frame went.
+    pub accounts: Books,
     /// RFC 8676 `traffic-stat` and the engine's other counters.
     pub counters: BTreeMap<&'static str, u64>,
     /// Dropped packets by reason, those that drew an answer included; reasons without one left out.
@@ -40,7 +40,7 @@ pub struct Report {
 }
 
 /// Frames of one side.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct SideReport {
     /// Frames in.
@@ -49,28 +49,61 @@ pub struct SideReport {
     pub transmitted: u64,
 }
 
-impl Report {
-    /// Counts a frame that arrived on `nic` and what became of it.
-    pub fn received(&mut self, nic: Nic, verdict: PortVerdict) {
-        self.side(nic).received += 1;
-        self.polled(verdict);
-    }
+/// Where every frame of a side went, by name; those of count 0 left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct SideAccounts {
+    /// Frames that came in, and what became of them.
+    pub received: BTreeMap<&'static str, u64>,
+    /// Frames that left, and where they came from.
+    pub sent: BTreeMap<&'static str, u64>,
+}
 
-    /// Counts what the engine made of its own.
-    pub fn polled(&mut self, verdict: PortVerdict) {
-        match verdict {
-            PortVerdict::Transmit(nic) => self.side(nic).transmitted += 1,
-            PortVerdict::Local(..) => self.local += 1,
-            PortVerdict::Consumed => self.consumed += 1,
-            PortVerdict::Drop(_) => {}
+/// The books of all workers together.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Books {
+    /// The side of the Internet.
+    pub internet: SideAccounts,
+    /// The side of the B4s.
+    pub softwire: SideAccounts,
+    /// Frames that the engine made besides those that came in.
+    pub made: BTreeMap<&'static str, u64>,
+    /// The first sum that does not come out, if any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Whether all do.
+    pub closed: bool,
+}
+
+impl Books {
+    /// In the words of the engine.
+    #[must_use]
+    pub fn of(accounts: &Accounts) -> Self {
+        let side = |side| SideAccounts {
+            received: named(accounts.received(side).iter()),
+            sent: named(accounts.sent(side).iter()),
+        };
+        let error = accounts.check().err();
+        Self {
+            internet: side(Side::Internet),
+            softwire: side(Side::Softwire),
+            made: named(accounts.made.iter()),
+            closed: error.is_none(),
+            error: error.map(|error| error.to_string()),
         }
     }
+}
 
-    /// Takes over the counters of a port and its worker.
-    pub fn counted(&mut self, port: &EthernetPort, now: Instant) {
-        let engine = port.worker().counters();
+fn named(counts: impl Iterator<Item = (&'static str, u64)>) -> BTreeMap<&'static str, u64> {
+    counts.filter(|&(_, count)| count > 0).collect()
+}
+
+impl Report {
+    /// Adds the counters of a worker and of the port around it.
+    pub fn counted(&mut self, engine: &CounterSnapshot, port: &PortCounters) {
         for reason in DropReason::ALL {
-            let dropped = engine.drops(*reason) + port.counters().drops(*reason);
+            let dropped = engine.drops(*reason) + port.drops(*reason);
             if dropped > 0 {
                 *self.drops.entry(reason.as_str()).or_default() += dropped;
             }
@@ -78,10 +111,24 @@ impl Report {
         for counter in Counter::ALL {
             *self.counters.entry(counter.as_str()).or_default() += engine.get(*counter);
         }
-        for (name, count) in port.counters().neighbor_counters() {
+        for (name, count) in port.neighbor_counters() {
             *self.neighbors.entry(name).or_default() += count;
         }
-        self.clock_micros = now.as_micros();
+    }
+
+    /// Takes over where every frame went.
+    pub fn accounted(&mut self, accounts: &Accounts) {
+        let side = |side| SideReport {
+            received: accounts.received(side).frames,
+            transmitted: accounts.sent(side).frames,
+        };
+        self.internet = side(Side::Internet);
+        self.softwire = side(Side::Softwire);
+        let received = &accounts.received;
+        let local: u64 = received.iter().map(|side| side.local).sum();
+        self.local = local + accounts.made.local;
+        self.consumed = received.iter().map(Received::consumed).sum();
+        self.accounts = Books::of(accounts);
     }
 
     /// A table for people.
@@ -107,6 +154,9 @@ impl Report {
         for (reason, count) in &self.drops {
             let _ = writeln!(out, "dropped {count} {reason}");
         }
+        if let Some(error) = &self.accounts.error {
+            let _ = writeln!(out, "the books do not close: {error}");
+        }
         for (name, counters) in &self.interfaces {
             for (what, count) in counters.remarkable() {
                 let _ = writeln!(out, "{name}: {count} {what}");
@@ -120,14 +170,6 @@ impl Report {
             );
         }
         out
-    }
-
-    fn side(&mut self, nic: Nic) -> &mut SideReport {
-        if nic == INTERNET_NIC {
-            &mut self.internet
-        } else {
-            &mut self.softwire
-        }
     }
 }
 

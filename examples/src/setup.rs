@@ -82,6 +82,24 @@ impl Router {
         let seed = u32::try_from(seed & 0xffff_ffff).unwrap_or(0);
         Ok(EthernetPort::new(port_config(config, nics), worker, seed))
     }
+
+    /// Another worker on the same interfaces, which is told the next hops that the first one resolves.
+    ///
+    /// # Errors
+    ///
+    /// Where the table has no room for another worker.
+    pub fn follower(&self, config: &Config, nics: [Nic; 2]) -> Result<EthernetPort, Failure> {
+        let worker = self.aftr.worker();
+        let worker = worker.map_err(|error| Failure::run(error.to_string()))?;
+        let mut port = port_config(config, nics);
+        if let NextHop::Address(_) = port.internet.next_hop {
+            port.internet.next_hop = NextHop::Shared;
+        }
+        if let NextHop::Address(_) = port.softwire.next_hop {
+            port.softwire.next_hop = NextHop::Shared;
+        }
+        Ok(EthernetPort::new(port, worker, 0))
+    }
 }
 
 /// Zeroed memory for a table, in huge pages where the kernel gives them. It is never given back: a

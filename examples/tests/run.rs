@@ -91,7 +91,7 @@ fn an_interface_is_needed_on_both_sides() {
     ] {
         let path = config(name, internet, None);
         let error = format!(
-            "{}: {missing}.interface is missing; run needs the name of a kernel interface",
+            "{}: {missing}.interface is missing; run needs the name of an interface",
             path.display()
         );
         ended(&run(&path), 2, &error);

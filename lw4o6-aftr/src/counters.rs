@@ -360,6 +360,14 @@ impl CounterSnapshot {
         named.chain(drops)
     }
 
+    /// Adds what another worker counted.
+    pub fn merge(&mut self, other: &Self) {
+        let named = self.named.iter_mut().zip(&other.named);
+        for (sum, count) in named.chain(self.drops.iter_mut().zip(&other.drops)) {
+            *sum = sum.wrapping_add(*count);
+        }
+    }
+
     pub(crate) fn add(&mut self, counters: &Counters) {
         for (sum, counter) in self.named.iter_mut().zip(&counters.named) {
             *sum = sum.wrapping_add(counter.load(Relaxed));

@@ -1,40 +1,71 @@
 //! The loop of `run` on interfaces in memory.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 
+use lw4o6_aftr::port::Nic;
 use lw4o6_wire::{EtherType, Ipv4Header, checksum, ethernet};
 
 use super::*;
 use crate::capture::{CaptureReader, CaptureWriter};
 use crate::generate::{Flows, Plan, Traffic, generate};
+use crate::packet_io::{BATCH, FrameBatch};
 use crate::progress::Progress;
 use crate::replay::{Replay, replay, seed_bytes};
+use crate::view::DataPlane;
 
 /// Frames that came from each interface, and their times.
 type Frames = Vec<Vec<u8>>;
 
 /// An interface that is two lists.
-#[derive(Default)]
 struct Memory {
     input: VecDeque<Vec<u8>>,
-    output: Frames,
+    output: Arc<Mutex<Frames>>,
+    mishap: Option<Mishap>,
+}
+
+/// What happens to a worker once its input has come to an end.
+#[derive(Clone)]
+enum Mishap {
+    Panic,
+    /// It waits until somebody has the lock no longer.
+    Stall(Arc<Mutex<()>>),
+}
+
+impl Memory {
+    fn new(input: Frames) -> Self {
+        Self {
+            input: input.into(),
+            output: Arc::default(),
+            mishap: None,
+        }
+    }
 }
 
 impl PacketIo for Memory {
     fn receive(&mut self, batch: &mut FrameBatch) -> io::Result<usize> {
         let count = self.input.len().min(BATCH);
         let frames: Vec<_> = self.input.drain(..count).collect();
+        match &self.mishap {
+            Some(Mishap::Panic) if count == 0 => panic!("the interface is on fire"),
+            Some(Mishap::Stall(lock)) if count == 0 => drop(lock.lock().unwrap()),
+            _ => {}
+        }
         Ok(batch.fill(frames.iter().map(Vec::as_slice)))
     }
 
     fn push(&mut self, frame: &[u8]) {
-        self.output.push(frame.to_vec());
+        self.output.lock().unwrap().push(frame.to_vec());
     }
 
     fn flush(&mut self) -> io::Result<usize> {
-        Ok(self.output.len())
+        Ok(0)
+    }
+
+    fn longest(&self) -> usize {
+        2000
     }
 }
 
@@ -119,13 +150,7 @@ impl Directory {
         let config = self.config();
         let router = Router::new(&config, seed_bytes(0), Duration::ZERO).unwrap();
         let port = router.port(&config, nics, 0).unwrap();
-        let memory = |input: Frames| Memory {
-            input: input.into(),
-            output: Vec::new(),
-        };
-        let interfaces = inputs
-            .into_iter()
-            .map(|input| Interface::new(memory(input), 2000));
+        let interfaces = inputs.into_iter().map(Memory::new).map(Interface::new);
         Runner::new(port, interfaces.collect())
     }
 }
@@ -158,9 +183,13 @@ fn run_all(mut runner: Runner<Memory>) -> (Vec<Frames>, Report) {
     let outputs = runner
         .interfaces
         .iter_mut()
-        .map(|one| std::mem::take(&mut one.io.output));
+        .map(|one| std::mem::take(&mut *one.io.output.lock().unwrap()));
     let outputs = outputs.collect();
-    (outputs, runner.finish())
+    let mut report = Report::default();
+    report.counted(&runner.port.worker().counters(), &runner.port.counters());
+    report.accounted(&runner.port.accounts());
+    assert_eq!(report.accounts.error, None);
+    (outputs, report)
 }
 
 #[test]
@@ -194,4 +223,193 @@ fn both_sides_may_share_an_interface() {
     let is_v4 = |frame: &Vec<u8>| ethernet::split(frame).unwrap().ethertype == EtherType::IPV4;
     let (v4, v6): (Frames, Frames) = outputs.remove(0).into_iter().partition(is_v4);
     assert_eq!((v4, v6), (v4_out, v6_out));
+}
+
+/// Starts a worker for each of `runners`; they sleep for a minute if nobody wakes them.
+fn start(runners: Vec<Runner<Memory>>) -> (Workers, Receiver<Input>) {
+    let (to_main, inputs) = sync_channel(INPUTS);
+    let labels = Labels {
+        interfaces: vec![("up".to_owned(), vec![Side::Internet]); 2],
+        next_hops: [const { String::new() }; 2],
+    };
+    let minute = Duration::from_secs(60);
+    let workers = Workers::start(runners, labels, Stopwatch::start(), minute, &to_main);
+    (workers.unwrap(), inputs)
+}
+
+/// Waits until `done`, but not forever.
+fn eventually(what: &str, mut done: impl FnMut() -> bool) {
+    let watch = Stopwatch::start();
+    while !done() {
+        assert!(watch.elapsed() < Duration::from_secs(10), "{what}");
+        crate::stopwatch::wait(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn a_worker_thread_does_what_the_loop_does() {
+    let directory = Directory::new("run-thread");
+    let inputs = directory.generate(300);
+    let ([v4, v6], replayed) = directory.replay();
+    let runner = directory.runner([INTERNET_NIC, SOFTWIRE_NIC], inputs.into());
+    let outputs: Vec<_> = runner
+        .interfaces
+        .iter()
+        .map(|one| Arc::clone(&one.io.output))
+        .collect();
+    let (mut workers, _inputs) = start(vec![runner]);
+    eventually("all frames are sent", || {
+        outputs[0].lock().unwrap().len() == 300
+    });
+    eventually("what was counted is made known", || {
+        workers.plane().report().softwire.received == 300
+    });
+    let watch = Stopwatch::start();
+    workers.stop().unwrap();
+    assert!(
+        watch.elapsed() < Duration::from_secs(5),
+        "stop ends a sleep"
+    );
+    assert_eq!(*outputs[0].lock().unwrap(), v4);
+    assert_eq!(*outputs[1].lock().unwrap(), v6);
+    let report = workers.plane().report();
+    assert_eq!(
+        (report.counters, report.drops),
+        (replayed.counters, replayed.drops)
+    );
+}
+
+#[test]
+fn the_counters_of_workers_add_up_exactly() {
+    let directory = Directory::new("run-sum");
+    let [v4, v6] = directory.generate(400);
+    let config = directory.config();
+    let router = Router::new(&config, seed_bytes(0), Duration::ZERO).unwrap();
+    let nics = [INTERNET_NIC, SOFTWIRE_NIC];
+    let share = |frames: &Frames, worker: usize| -> Frames {
+        let mut own = frames.chunks(100).skip(worker).step_by(2);
+        own.by_ref().flatten().cloned().collect()
+    };
+    let runners = [0, 1].map(|number| {
+        let port = match number {
+            0 => router.port(&config, nics, 0),
+            _ => router.follower(&config, nics),
+        };
+        let interfaces = [share(&v4, number), share(&v6, number)];
+        let interfaces = interfaces.map(Memory::new).map(Interface::new);
+        Runner::new(port.unwrap(), interfaces.into())
+    });
+    let (mut workers, _inputs) = start(runners.into());
+    let plane = workers.plane();
+    eventually("all frames are taken", || {
+        let report = plane.report();
+        report.internet.received + report.softwire.received == 800
+    });
+    workers.stop().unwrap();
+    let views = plane.workers();
+    let mut sum = BTreeMap::new();
+    for view in &views {
+        assert!(!view.alive);
+        assert_eq!(view.counters["received-internet"], 200);
+        for (name, count) in &view.counters {
+            *sum.entry(*name).or_insert(0) += count;
+        }
+    }
+    let total = plane.counters();
+    let total: BTreeMap<_, _> = total.iter().filter(|&(_, count)| count > 0).collect();
+    assert_eq!(sum, total);
+    assert_eq!(
+        total,
+        router
+            .aftr
+            .counters()
+            .iter()
+            .filter(|&(_, count)| count > 0)
+            .collect()
+    );
+    assert_eq!(plane.report().softwire.transmitted, 800);
+}
+
+#[test]
+fn a_worker_that_fails_is_noticed_and_says_why() {
+    let directory = Directory::new("run-panic");
+    directory.generate(1);
+    let mut runner = directory.runner([INTERNET_NIC, SOFTWIRE_NIC], vec![Frames::new(); 2]);
+    runner.interfaces[1].io.mishap = Some(Mishap::Panic);
+    let (mut workers, inputs) = start(vec![runner]);
+    let input = inputs.recv_timeout(Duration::from_secs(10)).unwrap();
+    assert!(matches!(input, Input::WorkerEnded(0)), "{input:?}");
+    assert_eq!(workers.ended(), Some(0));
+    assert!(!workers.plane().workers()[0].alive);
+    let why = workers.stop().unwrap_err();
+    assert_eq!(
+        why.to_string(),
+        "worker 0 has failed: the interface is on fire"
+    );
+    assert_eq!(why.exit_code(), 1);
+}
+
+#[test]
+fn a_worker_that_stands_still_makes_no_turns() {
+    let directory = Directory::new("run-stall");
+    directory.generate(1);
+    let mut runner = directory.runner([INTERNET_NIC, SOFTWIRE_NIC], vec![Frames::new(); 2]);
+    let lock = Arc::new(Mutex::new(()));
+    runner.interfaces[1].io.mishap = Some(Mishap::Stall(Arc::clone(&lock)));
+    let held = lock.lock().unwrap();
+    let (mut workers, _inputs) = start(vec![runner]);
+    crate::stopwatch::wait(Duration::from_millis(20));
+    assert_eq!(workers.turns().collect::<Vec<_>>(), [0]);
+    drop(held);
+    eventually("it goes on", || workers.turns().any(|turns| turns > 0));
+    workers.stop().unwrap();
+}
+
+/// What two workers share.
+fn two(name: &str) -> shared::Shared {
+    let directory = Directory::new(name);
+    directory.generate(1);
+    let config = directory.config();
+    let router = Router::new(&config, seed_bytes(0), Duration::ZERO).unwrap();
+    let nics = [INTERNET_NIC, SOFTWIRE_NIC];
+    let ports = [
+        router.port(&config, nics, 0),
+        router.follower(&config, nics),
+    ];
+    let counters = ports
+        .iter()
+        .map(|port| port.as_ref().unwrap().shared_counters());
+    shared::Shared::new(counters).unwrap()
+}
+
+#[test]
+fn followers_learn_next_hops_from_the_leader() {
+    let shared = two("run-learn");
+    let mac = ethernet::MacAddr([2, 0xff, 0, 1, 0xfe, 0x80]);
+    assert_eq!(shared.next_hop(Side::Internet), None);
+    shared.set_next_hop(Side::Internet, Some(mac));
+    assert_eq!(shared.next_hop(Side::Internet), Some(mac));
+    assert_eq!(shared.next_hop(Side::Softwire), None);
+    assert!(shared.desks[1].alarm_clock().read().is_ok(), "it is woken");
+    assert!(shared.desks[0].alarm_clock().read().is_err());
+    shared.set_next_hop(Side::Internet, None);
+    assert_eq!(shared.next_hop(Side::Internet), None);
+}
+
+#[test]
+fn a_follower_that_sends_wakes_the_leader_only_where_a_next_hop_is_missing() {
+    let shared = two("run-wake");
+    let leader = shared.desks[0].alarm_clock();
+    shared.use_next_hops();
+    assert!(leader.read().is_ok());
+    shared.use_next_hops();
+    assert!(leader.read().is_err(), "once is enough");
+    assert!(shared.next_hops_used());
+    assert!(!shared.next_hops_used());
+    for side in Side::ALL {
+        shared.set_next_hop(side, Some(ethernet::MacAddr::ZERO));
+    }
+    shared.use_next_hops();
+    assert!(leader.read().is_err());
+    assert!(shared.next_hops_used());
 }

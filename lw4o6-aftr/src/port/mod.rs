@@ -298,6 +298,11 @@ impl EthernetPort {
         &self.worker
     }
 
+    /// Lets go of the table while no frames come, see [`Worker::idle`].
+    pub fn idle(&mut self) {
+        self.worker.idle();
+    }
+
     /// Side and header of a frame that is the worker's business; changes nothing.
     fn ip_side(&self, nic: Nic, frame: &[u8]) -> Option<(Side, Header)> {
         let parsed = ethernet::split(frame).ok()?;
