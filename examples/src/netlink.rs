@@ -4,6 +4,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use lw4o6_wire::ethernet::MacAddr;
 use netlink_packet_core::{
@@ -40,6 +41,28 @@ pub struct Link {
     pub mtu: u32,
     /// Whether it is administratively up.
     pub up: bool,
+}
+
+/// Ethernet header with a tag, in bytes.
+const TAGGED_HEADER: usize = 18;
+
+impl Link {
+    /// Longest frame of the interface in bytes, a tagged Ethernet header included.
+    #[must_use]
+    pub fn longest(&self) -> usize {
+        usize::try_from(self.mtu)
+            .unwrap_or(usize::MAX)
+            .saturating_add(TAGGED_HEADER)
+    }
+
+    /// Longest that `frame` may be: a tag does not count.
+    #[must_use]
+    pub fn longest_of(&self, frame: &[u8]) -> usize {
+        match frame.get(12..14) {
+            Some([0x81, 0x00] | [0x88, 0xa8]) => self.longest(),
+            _ => self.longest() - 4,
+        }
+    }
 }
 
 /// One end of a pair of virtual Ethernet interfaces.
@@ -179,6 +202,18 @@ impl Netlink {
         message.header.flags = flags;
         message.header.change_mask = LinkFlags::Up;
         self.request(RouteNetlinkMessage::SetLink(message), 0)
+            .map(drop)
+    }
+
+    /// Deletes an interface, and the other end of its wire.
+    ///
+    /// # Errors
+    ///
+    /// Without `CAP_NET_ADMIN` over the namespace.
+    pub fn delete_link(&mut self, index: u32) -> io::Result<()> {
+        let mut message = LinkMessage::default();
+        message.header.index = index;
+        self.request(RouteNetlinkMessage::DelLink(message), 0)
             .map(drop)
     }
 
@@ -342,6 +377,48 @@ impl Netlink {
             }
         }
         Ok(false)
+    }
+}
+
+/// Tells that some interface changed.
+#[derive(Debug)]
+pub struct LinkMonitor(Socket);
+
+/// `RTMGRP_LINK`, the group of changes of interfaces.
+const LINK_GROUP: u32 = 1;
+
+impl LinkMonitor {
+    /// Begins to listen.
+    ///
+    /// # Errors
+    ///
+    /// Where the kernel has no such socket for us.
+    pub fn open() -> io::Result<Self> {
+        let mut socket = Socket::new(NETLINK_ROUTE)?;
+        socket.bind(&SocketAddr::new(0, LINK_GROUP))?;
+        socket.set_non_blocking(true)?;
+        Ok(Self(socket))
+    }
+
+    /// Whether something changed since the last call.
+    pub fn changed(&mut self) -> bool {
+        let mut changed = false;
+        let mut buffer = Vec::with_capacity(ANSWER_ROOM);
+        loop {
+            buffer.clear();
+            match self.0.recv(&mut buffer, 0) {
+                Ok(_) => changed = true,
+                // What was lost would have said the same.
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => changed = true,
+                Err(_) => return changed,
+            }
+        }
+    }
+}
+
+impl AsFd for LinkMonitor {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 

@@ -2,20 +2,26 @@
 //!
 //! [`open`] takes a name ([`InterfaceName`]) and gives the form that serves it behind one trait. What
 //! a wire would never carry is put right here, so that the engine sees what the sender meant: VLAN
-//! tags that the kernel took off, and checksums that a sender on the same machine left to hardware
-//! that is not there.
+//! tags that the kernel took off, and checksums and joined segments that a sender on the same machine
+//! left to hardware that is not there.
 
 mod af_packet;
 mod batch;
 mod counters;
+mod cut;
+mod intake;
 mod name;
+pub mod null;
 mod offload;
 mod open;
 mod pcap;
+mod rings;
+mod steer;
 mod sys;
 mod tap;
 #[cfg(test)]
 mod testing;
+mod watch;
 
 use std::fmt;
 use std::io;
@@ -28,9 +34,10 @@ use self::batch::{FRONT, Slot};
 pub use self::batch::{FrameBatch, FrameQueue};
 pub use self::counters::IoCounters;
 pub use self::name::{InterfaceName, NameError};
-pub use self::offload::Offload;
+pub use self::offload::{Kind, Offload};
 pub use self::open::{Group, OpenError, OpenOptions, open};
 pub use self::pcap::PcapFiles;
+pub use self::rings::Rings;
 pub use self::tap::Tap;
 
 /// Frames that one call receives at most.

@@ -6,10 +6,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use lw4o6_wire::ethernet::MacAddr;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::offload::restore_tag;
-use super::sys::{self, Received};
-use super::{BATCH, FRONT, FrameBatch, FrameQueue, IoCounters, Offload, OpenError, PacketIo, Slot};
-use crate::netlink::{Link, Netlink};
+use super::intake::{Intake, LONGEST_JOINED, Received};
+use super::watch::{Seen, Watch};
+use super::{
+    BATCH, FRONT, FrameBatch, FrameQueue, IoCounters, Offload, OpenError, OpenOptions, PacketIo,
+    open, sys,
+};
+use crate::netlink::Link;
 
 /// Buffer that the kernel is asked for, each way.
 const BUFFER: libc::c_int = 8 << 20;
@@ -17,127 +20,118 @@ const BUFFER: libc::c_int = 8 << 20;
 /// How long a full transmit buffer is waited for, in milliseconds.
 const SEND_WAIT: u16 = 20;
 
-/// Ethernet header with a tag.
-const MAX_HEADER: usize = 18;
-
-/// A kernel interface whose frames are ours too.
+/// A kernel interface, by one system call for each batch.
 #[derive(Debug)]
 pub struct AfPacket {
     fd: OwnedFd,
-    link: Link,
+    watch: Watch,
+    options: OpenOptions,
     mac: MacAddr,
-    counters: IoCounters,
+    intake: Intake,
+    /// Memory for what does not fit a slot: joined segments.
+    overflow: Vec<u8>,
     queue: FrameQueue,
+    transmitted: u64,
+    not_sent: u64,
+    kernel_drops: u64,
 }
 
 impl AfPacket {
-    /// Opens the interface `name`; takes frames to `macs` too where those are not the interface's own.
+    /// Opens the interface `name` for one worker; takes frames to `macs` too where those are not the
+    /// interface's own.
     ///
     /// # Errors
     ///
     /// Where it is missing, down, not Ethernet, or not for us.
     pub fn open(name: &str, macs: &[MacAddr]) -> Result<Self, OpenError> {
-        let other = |error| OpenError::Other(name.to_owned(), error);
-        let link = Netlink::open().and_then(|mut netlink| netlink.link(name));
-        let link = link.map_err(|error| match error.raw_os_error() {
-            Some(libc::ENODEV | libc::EINVAL | libc::ERANGE) => OpenError::Missing(name.to_owned()),
-            _ => other(error),
-        })?;
-        let fd = sys::socket().map_err(|error| match error.raw_os_error() {
-            Some(libc::EPERM | libc::EACCES) => OpenError::Privilege(name.to_owned()),
-            _ => other(error),
-        })?;
-        let own = link
-            .mac
-            .ok_or_else(|| OpenError::NotEthernet(name.to_owned()))?;
-        if !link.up {
-            return Err(OpenError::Down(name.to_owned()));
-        }
-        let everything = macs.iter().any(|&mac| mac != own);
-        listen(fd.as_fd(), link.index, everything).map_err(other)?;
+        let options = OpenOptions {
+            macs: macs.to_vec(),
+            ..OpenOptions::default()
+        };
+        Self::open_with(name, &options)
+    }
+
+    /// Opens the interface `name`.
+    ///
+    /// # Errors
+    ///
+    /// Where it is missing, down, not Ethernet, or not for us.
+    pub fn open_with(name: &str, options: &OpenOptions) -> Result<Self, OpenError> {
+        let (link, mac) = open::link(name)?;
+        let mut options = options.clone();
+        options.macs.push(mac);
+        let fd = socket(name, &link, &options).map_err(|error| open::error(name, error))?;
         Ok(Self {
             fd,
-            link,
-            mac: own,
-            counters: IoCounters::default(),
+            watch: Watch::new(name, link),
+            options,
+            mac,
+            intake: Intake::new(link.longest()),
+            overflow: vec![0; BATCH * LONGEST_JOINED],
             queue: FrameQueue::default(),
+            transmitted: 0,
+            not_sent: 0,
+            kernel_drops: 0,
         })
     }
 
-    /// What remains to be done to the frame in `slot`, done; whether it may be passed on.
-    fn finish(&mut self, slot: &mut Slot, received: &Received) -> bool {
-        let offload = Offload::parse(&received.offload);
-        if received.len > self.longest() || offload.segments {
-            self.counters.too_long += 1;
-            return false;
-        }
-        (slot.start, slot.len) = (FRONT, received.len);
-        let frame = slot
-            .storage
-            .get_mut(FRONT..FRONT + received.len)
-            .unwrap_or_default();
-        self.counters.checksums_completed += u64::from(offload.complete(frame));
-        if let Some((tpid, tci)) = received.tag
-            && let Some(start) = restore_tag(&mut slot.storage, FRONT, tpid, tci)
-        {
-            (slot.start, slot.len) = (start, received.len + 4);
-            self.counters.tags_restored += 1;
-        }
-        self.counters.received += 1;
-        true
-    }
-}
-
-impl AsFd for AfPacket {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
-    }
-}
-
-impl PacketIo for AfPacket {
-    fn receive(&mut self, batch: &mut FrameBatch) -> io::Result<usize> {
-        batch.filled = 0;
-        let longest = self.longest();
+    /// Receives into the memory of `batch`, and passes on what is complete there.
+    fn receive_batch(&mut self, batch: &mut FrameBatch) -> io::Result<()> {
+        let longest = self.intake.longest;
         let mut received = [Received::default(); BATCH];
-        let mut rooms: Vec<&mut [u8]> = Vec::with_capacity(BATCH);
-        for slot in &mut batch.slots {
-            rooms.extend(slot.storage.get_mut(FRONT..).and_then(|room| {
-                let len = room.len().min(longest);
-                room.get_mut(..len)
-            }));
+        let mut rooms: [[&mut [u8]; 2]; BATCH] = Default::default();
+        let slots = batch.slots.iter_mut();
+        let overflow = self.overflow.chunks_mut(LONGEST_JOINED);
+        for ((slot, overflow), rooms) in slots.zip(overflow).zip(&mut rooms) {
+            let end = slot.storage.len().min(FRONT + longest);
+            *rooms = [
+                slot.storage.get_mut(FRONT..end).unwrap_or_default(),
+                overflow,
+            ];
         }
-        let taken = match sys::receive(self.fd.as_fd(), &mut rooms, &mut received) {
-            Ok(taken) => taken,
-            Err(error) if is_temporary(&error) => return Ok(0),
-            Err(error) => return Err(error),
-        };
+        let taken = sys::receive(self.fd.as_fd(), &mut rooms, &mut received)?;
+        // Frames behind joined segments wait until those are cut.
+        let mut is_behind = false;
         for (index, received) in received.iter().enumerate().take(taken) {
+            is_behind |= Offload::parse(&received.offload).segments;
             let Some(slot) = batch.slots.get_mut(index) else {
                 break;
             };
-            if self.finish(slot, received) {
+            let room = slot.storage.len().min(FRONT + longest) - FRONT;
+            if is_behind {
+                let first = slot.storage.get(FRONT..FRONT + room.min(received.captured));
+                let rest = received.captured.saturating_sub(room);
+                let start = index * LONGEST_JOINED;
+                let rest = self.overflow.get(start..start + rest);
+                self.intake.keep(
+                    received,
+                    [first.unwrap_or_default(), rest.unwrap_or_default()],
+                );
+            } else if self.intake.finish(slot, received, received.len <= room) {
                 // Frames that are passed on move up, in their order.
                 batch.slots.swap(batch.filled, index);
-                batch.filled += 1;
+                batch.took();
             }
         }
-        Ok(batch.filled)
+        self.intake.drain(batch);
+        Ok(())
     }
 
-    fn push(&mut self, frame: &[u8]) {
-        self.queue.push(frame);
+    /// Looks whether the interface is there again.
+    fn look(&mut self) {
+        let Seen::Another(link) = self.watch.look() else {
+            return;
+        };
+        // Not yet our turn, or gone again: there will be another look.
+        if let Ok(fd) = socket(self.watch.name(), &link, &self.options) {
+            self.kernel_drops += u64::from(sys::drops(self.fd.as_fd()).unwrap_or(0));
+            self.fd = fd;
+            self.watch.found(link);
+        }
     }
 
-    fn flush(&mut self) -> io::Result<usize> {
-        let queue = std::mem::take(&mut self.queue);
-        let sent = self.transmit(&queue);
-        self.queue = queue;
-        self.queue.clear();
-        sent
-    }
-
-    fn transmit(&mut self, frames: &FrameQueue) -> io::Result<usize> {
-        let frames: Vec<&[u8]> = frames.iter().collect();
+    fn send(&mut self, queue: &FrameQueue) -> usize {
+        let frames: Vec<&[u8]> = queue.iter().collect();
         let mut rest = frames.as_slice();
         let (mut sent, mut waited) = (0, false);
         while !rest.is_empty() {
@@ -149,10 +143,15 @@ impl PacketIo for AfPacket {
                     wait_for_room(self.fd.as_fd());
                     continue;
                 }
-                Err(_) => {
+                Err(error) => {
                     // The kernel does not take this one; the next may be shorter.
-                    self.counters.not_sent += 1;
+                    self.not_sent += 1;
                     rest = rest.get(1..).unwrap_or_default();
+                    if is_away(&error) {
+                        self.watch.lost();
+                        self.not_sent += u64::try_from(rest.len()).unwrap_or(0);
+                        break;
+                    }
                     continue;
                 }
             };
@@ -160,17 +159,62 @@ impl PacketIo for AfPacket {
             sent += took;
             rest = rest.get(took..).unwrap_or_default();
         }
-        self.counters.transmitted += u64::try_from(sent).unwrap_or(0);
+        self.transmitted += u64::try_from(sent).unwrap_or(0);
+        sent
+    }
+}
+
+impl AsFd for AfPacket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl PacketIo for AfPacket {
+    fn receive(&mut self, batch: &mut FrameBatch) -> io::Result<usize> {
+        batch.clear();
+        if self.intake.has_backlog() {
+            self.intake.drain(batch);
+            return Ok(batch.len());
+        }
+        self.look();
+        match self.receive_batch(batch) {
+            Err(error) if is_away(&error) => self.watch.lost(),
+            // Nothing there; whatever else it is, the next call tells.
+            Ok(()) | Err(_) => {}
+        }
+        Ok(batch.len())
+    }
+
+    fn push(&mut self, frame: &[u8]) {
+        self.queue.push(frame);
+    }
+
+    fn flush(&mut self) -> io::Result<usize> {
+        let queue = std::mem::take(&mut self.queue);
+        let sent = self.send(&queue);
+        self.queue = queue;
+        self.queue.clear();
         Ok(sent)
     }
 
+    fn transmit(&mut self, frames: &FrameQueue) -> io::Result<usize> {
+        Ok(self.flush()? + self.send(frames))
+    }
+
     fn wait_fd(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.fd.as_fd())
+        Some(self.watch.wait_fd().unwrap_or_else(|| self.fd.as_fd()))
     }
 
     fn counters(&mut self) -> IoCounters {
-        self.counters.kernel_drops += u64::from(sys::drops(self.fd.as_fd()).unwrap_or(0));
-        self.counters
+        self.kernel_drops += u64::from(sys::drops(self.fd.as_fd()).unwrap_or(0));
+        IoCounters {
+            transmitted: self.transmitted,
+            not_sent: self.not_sent,
+            kernel_drops: self.kernel_drops,
+            link_losses: self.watch.losses(),
+            ..self.intake.counters
+        }
     }
 
     fn mac(&self) -> MacAddr {
@@ -178,27 +222,35 @@ impl PacketIo for AfPacket {
     }
 
     fn longest(&self) -> usize {
-        usize::try_from(self.link.mtu).unwrap_or(usize::MAX - MAX_HEADER) + MAX_HEADER
+        self.intake.longest
+    }
+
+    fn is_up(&self) -> bool {
+        self.watch.is_up()
     }
 }
 
-fn listen(fd: BorrowedFd<'_>, index: u32, everything: bool) -> io::Result<()> {
-    let index = libc::c_int::try_from(index).map_err(|_| io::ErrorKind::InvalidInput)?;
-    sys::describe_frames(fd)?;
-    sys::buffer(fd, BUFFER)?;
-    // Neighbor solicitations go to groups that a network card would filter out.
-    sys::widen(fd, index, false)?;
-    if everything {
-        sys::widen(fd, index, true)?;
-    }
-    sys::bind(fd, index)
+fn socket(name: &str, link: &Link, options: &OpenOptions) -> io::Result<OwnedFd> {
+    let fd = sys::socket()?;
+    sys::describe_frames(fd.as_fd())?;
+    sys::buffer(fd.as_fd(), BUFFER)?;
+    open::listen(fd.as_fd(), name, link, options)?;
+    Ok(fd)
 }
 
-/// Whether a call may be repeated: nothing there yet, no room yet, or the interface is away for now.
+/// Whether the interface is away.
+fn is_away(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::ENETDOWN | libc::ENXIO | libc::ENODEV)
+    )
+}
+
+/// Whether a call may be repeated: there is no room yet.
 fn is_temporary(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),
-        Some(libc::EAGAIN | libc::EINTR | libc::ENOBUFS | libc::ENETDOWN | libc::EINVAL)
+        Some(libc::EAGAIN | libc::EINTR | libc::ENOBUFS)
     )
 }
 

@@ -49,6 +49,44 @@ impl FrameBatch {
             .collect()
     }
 
+    /// The received frames, to be read.
+    pub fn packets(&self) -> impl Iterator<Item = &[u8]> {
+        let filled = self.slots.iter().take(self.filled);
+        filled.filter_map(|slot| slot.storage.get(slot.start..slot.start + slot.len))
+    }
+
+    /// Forgets all frames.
+    pub fn clear(&mut self) {
+        self.filled = 0;
+    }
+
+    /// Number of frames.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.filled
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.filled == 0
+    }
+
+    /// Whether there is room for another frame.
+    pub(super) fn has_room(&self) -> bool {
+        self.filled < self.slots.len()
+    }
+
+    /// Memory of the next frame, which counts after [`FrameBatch::took`].
+    pub(super) fn next_slot(&mut self) -> Option<&mut Slot> {
+        self.slots.get_mut(self.filled)
+    }
+
+    /// The next frame is in its memory.
+    pub(super) fn took(&mut self) {
+        self.filled += 1;
+    }
+
     /// Replaces the content by `frames`; those that do not fit are left out.
     pub fn fill<'f>(&mut self, frames: impl IntoIterator<Item = &'f [u8]>) -> usize {
         self.filled = 0;

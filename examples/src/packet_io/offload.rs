@@ -14,6 +14,11 @@ pub(super) const LEN: usize = 10;
 /// The checksum is not there yet.
 const NEEDS_CHECKSUM: u8 = 1;
 
+/// Kinds of segments.
+const GSO_TCPV4: u8 = 1;
+const GSO_TCPV6: u8 = 4;
+const GSO_UDP_L4: u8 = 5;
+
 /// ECN mark beside the kind of segments.
 const GSO_ECN: u8 = 0x80;
 
@@ -25,18 +30,38 @@ pub struct Offload {
     pub checksum: Option<(usize, usize)>,
     /// Whether the frame holds several segments that were to be cut.
     pub segments: bool,
+    /// What the segments are, where we know how to cut them.
+    pub kind: Option<Kind>,
+    /// Bytes of payload in each segment but the last.
+    pub segment_size: u16,
+}
+
+/// What joined segments are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// TCP segments.
+    Tcp,
+    /// UDP datagrams.
+    Udp,
 }
 
 impl Offload {
     /// Reads the kernel's description of a frame.
     #[must_use]
     pub fn parse(header: &[u8; LEN]) -> Self {
-        let [flags, gso_type, _, _, _, _, s0, s1, o0, o1] = *header;
+        let [flags, gso_type, _, _, g0, g1, s0, s1, o0, o1] = *header;
+        let gso_type = gso_type & !GSO_ECN;
         let start = usize::from(u16::from_ne_bytes([s0, s1]));
         let offset = usize::from(u16::from_ne_bytes([o0, o1]));
         Self {
             checksum: (flags & NEEDS_CHECKSUM != 0).then_some((start, start + offset)),
-            segments: gso_type & !GSO_ECN != 0,
+            segments: gso_type != 0,
+            kind: match gso_type {
+                GSO_TCPV4 | GSO_TCPV6 => Some(Kind::Tcp),
+                GSO_UDP_L4 => Some(Kind::Udp),
+                _ => None,
+            },
+            segment_size: u16::from_ne_bytes([g0, g1]),
         }
     }
 
@@ -143,7 +168,9 @@ mod tests {
         assert!(
             Offload {
                 checksum: Some((0, 6)),
-                segments: false
+                segments: false,
+                kind: None,
+                segment_size: 0,
             }
             .complete(&mut frame)
         );

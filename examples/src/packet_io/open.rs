@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lw4o6_wire::ethernet::MacAddr;
 
-use super::{AfPacket, InterfaceName, PacketIo, PcapFiles, Tap};
+use super::sys::{self, Receive};
+use super::{AfPacket, InterfaceName, PacketIo, PcapFiles, Rings, Tap, steer};
 use crate::config::Io;
+use crate::netlink::{Link, Netlink};
 
 /// How an interface is to be opened.
 #[derive(Clone, Debug, Default)]
@@ -54,19 +57,16 @@ impl Group {
     }
 
     /// The kernel's number of the group on interface number `index`.
-    pub fn number(&self, index: u32) -> u16 {
+    fn number(&self, index: u32) -> u16 {
         let [_, _, a, b] = index.to_be_bytes();
         // 257 is odd: different interfaces have different numbers.
         self.id
             .wrapping_add(u16::from_be_bytes([a, b]).wrapping_mul(257))
     }
 
-    /// Lets `worker` join by `join` if it is its turn on interface `name`, number `index`.
-    ///
-    /// # Errors
-    ///
-    /// `WouldBlock` where it is not its turn yet, and those of `join`.
-    pub fn join<T>(
+    /// Lets `worker` join by `join` if it is its turn on interface `name`, number `index`;
+    /// `WouldBlock` where it is not.
+    pub(super) fn join<T>(
         &self,
         (name, index): (&str, u32),
         worker: usize,
@@ -129,7 +129,10 @@ pub fn open(
     options: &OpenOptions,
 ) -> Result<Box<dyn PacketIo + Send>, OpenError> {
     match name {
-        InterfaceName::Kernel(name) => Ok(Box::new(AfPacket::open(name, &options.macs)?)),
+        InterfaceName::Kernel(name) => Ok(match options.io {
+            Io::Rings => Box::new(Rings::open(name, options)?),
+            Io::LowLatency => Box::new(AfPacket::open_with(name, options)?),
+        }),
         InterfaceName::Tap(_) | InterfaceName::Pcap { .. } if options.workers > 1 => {
             Err(OpenError::OneWorker(name.clone()))
         }
@@ -141,4 +144,55 @@ pub fn open(
             })?))
         }
     }
+}
+
+/// Looks up the kernel interface `name` and its address.
+pub(super) fn link(name: &str) -> Result<(Link, MacAddr), OpenError> {
+    let link = Netlink::open().and_then(|mut netlink| netlink.link(name));
+    let link = link.map_err(|error| match error.raw_os_error() {
+        Some(libc::ENODEV | libc::EINVAL | libc::ERANGE) => OpenError::Missing(name.to_owned()),
+        _ => OpenError::Other(name.to_owned(), error),
+    })?;
+    let mac = link
+        .mac
+        .ok_or_else(|| OpenError::NotEthernet(name.to_owned()))?;
+    if !link.up {
+        return Err(OpenError::Down(name.to_owned()));
+    }
+    Ok((link, mac))
+}
+
+/// What became of opening the interface `name`.
+pub(super) fn error(name: &str, error: io::Error) -> OpenError {
+    match error.raw_os_error() {
+        Some(libc::EPERM | libc::EACCES) => OpenError::Privilege(name.to_owned()),
+        _ => OpenError::Other(name.to_owned(), error),
+    }
+}
+
+/// Has a socket receive what arrives on a kernel interface, or its worker's share of that.
+pub(super) fn listen(
+    fd: BorrowedFd<'_>,
+    name: &str,
+    link: &Link,
+    options: &OpenOptions,
+) -> io::Result<()> {
+    let index = libc::c_int::try_from(link.index).map_err(|_| io::ErrorKind::InvalidInput)?;
+    // Neighbor solicitations go to groups that a network card would filter out.
+    sys::widen(fd, index, false)?;
+    if options.macs.iter().any(|&mac| Some(mac) != link.mac) {
+        sys::widen(fd, index, true)?;
+    }
+    if options.workers < 2 {
+        return sys::bind(fd, index, Receive::Everything);
+    }
+    let group = &options.group;
+    group.join((name, link.index), options.worker, || {
+        sys::bind(fd, index, Receive::Everything)?;
+        sys::join_group(fd, group.number(link.index))?;
+        if options.worker == 0 {
+            sys::steer(fd, &steer::program())?;
+        }
+        Ok(())
+    })
 }

@@ -4,29 +4,17 @@
     reason = "no kept crate has packet sockets with auxiliary data"
 )]
 
+mod map;
+mod messages;
+
 use std::io;
 use std::mem::{self, MaybeUninit};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 
-use super::{BATCH, offload};
-
-/// Room for one control message with auxiliary data.
-const CONTROL: usize = 64;
-
-/// `PACKET_IGNORE_OUTGOING` of linux/if_packet.h.
-const PACKET_IGNORE_OUTGOING: libc::c_int = 23;
-
-/// What the kernel said about one received frame.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Received {
-    /// Its length in bytes; more than the buffer's where it did not fit.
-    pub(super) len: usize,
-    /// Its `virtio_net_hdr`.
-    pub(super) offload: [u8; offload::LEN],
-    /// Type and content of the VLAN tag that was taken off.
-    pub(super) tag: Option<(u16, u16)>,
-}
+pub(super) use self::map::Mapping;
+pub(super) use self::messages::{receive, send};
+use super::steer::Instruction;
 
 /// A packet socket that receives nothing yet.
 pub(super) fn socket() -> io::Result<OwnedFd> {
@@ -38,12 +26,23 @@ pub(super) fn socket() -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Starts receiving every protocol on one interface.
-pub(super) fn bind(fd: BorrowedFd<'_>, index: libc::c_int) -> io::Result<()> {
+/// What a socket that is bound to an interface receives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Receive {
+    /// Every protocol.
+    Everything,
+    /// It only sends.
+    Nothing,
+}
+
+/// Binds a socket to one interface.
+pub(super) fn bind(fd: BorrowedFd<'_>, index: libc::c_int, receive: Receive) -> io::Result<()> {
     // SAFETY: a `sockaddr_ll` consists of integers; zero is a value of each.
     let mut address: libc::sockaddr_ll = unsafe { mem::zeroed() };
     address.sll_family = int(libc::AF_PACKET)?;
-    address.sll_protocol = int::<u16, _>(libc::ETH_P_ALL)?.to_be();
+    if receive == Receive::Everything {
+        address.sll_protocol = int::<u16, _>(libc::ETH_P_ALL)?.to_be();
+    }
     address.sll_ifindex = index;
     let len = int(size_of::<libc::sockaddr_ll>())?;
     // SAFETY: pointer and length describe `address`, which outlives the call.
@@ -55,7 +54,85 @@ pub(super) fn describe_frames(fd: BorrowedFd<'_>) -> io::Result<()> {
     let on: libc::c_int = 1;
     set(fd, libc::SOL_PACKET, libc::PACKET_VNET_HDR, &on)?;
     set(fd, libc::SOL_PACKET, libc::PACKET_AUXDATA, &on)?;
-    set(fd, libc::SOL_PACKET, PACKET_IGNORE_OUTGOING, &on)
+    set(fd, libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, &on)
+}
+
+/// Gives the socket a ring of blocks to receive into (version 3 of its layout), each handed over when
+/// it is full or `millis` after its first frame.
+pub(super) fn receive_ring(
+    fd: BorrowedFd<'_>,
+    (block, blocks): (usize, usize),
+    millis: u32,
+) -> io::Result<Mapping> {
+    let version = int::<libc::c_int, _>(libc::tpacket_versions::TPACKET_V3 as u32)?;
+    set(fd, libc::SOL_PACKET, libc::PACKET_VERSION, &version)?;
+    // The kernel checks it although frames have any length.
+    let frame = 2048;
+    let request = libc::tpacket_req3 {
+        tp_block_size: int(block)?,
+        tp_block_nr: int(blocks)?,
+        tp_frame_size: int(frame)?,
+        tp_frame_nr: int(block / frame * blocks)?,
+        tp_retire_blk_tov: millis,
+        tp_sizeof_priv: 0,
+        tp_feature_req_word: 0,
+    };
+    set(fd, libc::SOL_PACKET, libc::PACKET_RX_RING, &request)?;
+    Mapping::new(fd, block * blocks)
+}
+
+/// Gives the socket a ring of `slots` to send from (version 2 of its layout), whose frames pass no
+/// queueing discipline.
+pub(super) fn transmit_ring(fd: BorrowedFd<'_>, slot: usize, slots: usize) -> io::Result<Mapping> {
+    let on: libc::c_int = 1;
+    let version = int::<libc::c_int, _>(libc::tpacket_versions::TPACKET_V2 as u32)?;
+    set(fd, libc::SOL_PACKET, libc::PACKET_VERSION, &version)?;
+    set(fd, libc::SOL_PACKET, libc::PACKET_VNET_HDR, &on)?;
+    set(fd, libc::SOL_PACKET, libc::PACKET_QDISC_BYPASS, &on)?;
+    // Slots and blocks are powers of two, so that the slots follow each other without gaps.
+    let block = slot.max(64 * 1024);
+    let request = libc::tpacket_req {
+        tp_block_size: int(block)?,
+        tp_block_nr: int(slot * slots / block)?,
+        tp_frame_size: int(slot)?,
+        tp_frame_nr: int(slots)?,
+    };
+    set(fd, libc::SOL_PACKET, libc::PACKET_TX_RING, &request)?;
+    Mapping::new(fd, slot * slots)
+}
+
+/// Makes a bound socket a member of the group `number`, whose program says which member gets a frame.
+pub(super) fn join_group(fd: BorrowedFd<'_>, number: u16) -> io::Result<()> {
+    let kind = libc::PACKET_FANOUT_CBPF | libc::PACKET_FANOUT_FLAG_IGNORE_OUTGOING;
+    let request = u32::from(number) | kind << 16;
+    set(fd, libc::SOL_PACKET, libc::PACKET_FANOUT, &request)
+}
+
+/// Gives the group of a socket its program.
+pub(super) fn steer(fd: BorrowedFd<'_>, program: &[Instruction]) -> io::Result<()> {
+    let filter = |one: &Instruction| libc::sock_filter {
+        code: one.code,
+        jt: one.jump_true,
+        jf: one.jump_false,
+        k: one.value,
+    };
+    let mut filters: Vec<_> = program.iter().map(filter).collect();
+    let request = libc::sock_fprog {
+        len: int(filters.len())?,
+        filter: filters.as_mut_ptr(),
+    };
+    // The kernel copies the program while it looks at the request.
+    set(fd, libc::SOL_PACKET, libc::PACKET_FANOUT_DATA, &request)
+}
+
+/// The error that waits on a socket, if any; takes it off.
+pub(super) fn pending_error(fd: BorrowedFd<'_>) -> Option<io::Error> {
+    use nix::sys::socket::{getsockopt, sockopt::SocketError};
+    match getsockopt(&fd, SocketError) {
+        Ok(0) => None,
+        Ok(error) => Some(io::Error::from_raw_os_error(error)),
+        Err(error) => Some(error.into()),
+    }
 }
 
 /// Asks for frames to addresses that are not the interface's: groups, or `all` of them.
@@ -103,125 +180,6 @@ pub(super) fn drops(fd: BorrowedFd<'_>) -> io::Result<u32> {
     })?;
     // SAFETY: it was zeroed, and consists of integers.
     Ok(unsafe { stats.assume_init() }.tp_drops)
-}
-
-/// Receives up to [`BATCH`] frames, one into each of `rooms`; never waits.
-pub(super) fn receive(
-    fd: BorrowedFd<'_>,
-    rooms: &mut [&mut [u8]],
-    received: &mut [Received; BATCH],
-) -> io::Result<usize> {
-    let mut control = [[0u64; CONTROL / 8]; BATCH];
-    // SAFETY: these structures are integers and pointers; zero is a value of each.
-    let mut parts: [[libc::iovec; 2]; BATCH] = unsafe { mem::zeroed() };
-    // SAFETY: as above.
-    let mut headers: [libc::mmsghdr; BATCH] = unsafe { mem::zeroed() };
-    let slots = headers
-        .iter_mut()
-        .zip(&mut parts)
-        .zip(&mut control)
-        .zip(received.iter_mut());
-    let mut count = 0;
-    for ((((header, parts), control), received), room) in slots.zip(rooms) {
-        let [description, frame] = parts;
-        description.iov_base = received.offload.as_mut_ptr().cast();
-        description.iov_len = received.offload.len();
-        frame.iov_base = room.as_mut_ptr().cast();
-        frame.iov_len = room.len();
-        header.msg_hdr.msg_iov = parts.as_mut_ptr();
-        header.msg_hdr.msg_iovlen = 2;
-        header.msg_hdr.msg_control = control.as_mut_ptr().cast();
-        header.msg_hdr.msg_controllen = CONTROL;
-        count += 1;
-    }
-    let flags = libc::MSG_DONTWAIT | libc::MSG_TRUNC;
-    // SAFETY: the first `count` headers point to memory that is borrowed mutably until after the
-    // call, with its true lengths; a null timeout is allowed.
-    let taken = unsafe {
-        libc::recvmmsg(
-            fd.as_raw_fd(),
-            headers.as_mut_ptr(),
-            count,
-            flags,
-            ptr::null_mut(),
-        )
-    };
-    check(taken)?;
-    let taken = int::<usize, _>(taken)?;
-    for (header, received) in headers.iter().zip(received.iter_mut()).take(taken) {
-        received.len = int::<usize, _>(header.msg_len)?.saturating_sub(offload::LEN);
-        received.tag = tag(&header.msg_hdr);
-    }
-    Ok(taken)
-}
-
-/// Sends frames in their order; returns how many the kernel took.
-pub(super) fn send(fd: BorrowedFd<'_>, frames: &[&[u8]]) -> io::Result<usize> {
-    let nothing_left_to_do = [0u8; offload::LEN];
-    // SAFETY: these structures are integers and pointers; zero is a value of each.
-    let mut parts: [[libc::iovec; 2]; BATCH] = unsafe { mem::zeroed() };
-    // SAFETY: as above.
-    let mut headers: [libc::mmsghdr; BATCH] = unsafe { mem::zeroed() };
-    let mut count = 0;
-    for ((header, parts), bytes) in headers.iter_mut().zip(&mut parts).zip(frames) {
-        let [description, frame] = parts;
-        description.iov_base = nothing_left_to_do.as_ptr().cast_mut().cast();
-        description.iov_len = nothing_left_to_do.len();
-        frame.iov_base = bytes.as_ptr().cast_mut().cast();
-        frame.iov_len = bytes.len();
-        header.msg_hdr.msg_iov = parts.as_mut_ptr();
-        header.msg_hdr.msg_iovlen = 2;
-        count += 1;
-    }
-    // SAFETY: the first `count` headers point to memory that outlives the call, with its true
-    // lengths; sending only reads it.
-    let sent = unsafe {
-        libc::sendmmsg(
-            fd.as_raw_fd(),
-            headers.as_mut_ptr(),
-            count,
-            libc::MSG_DONTWAIT,
-        )
-    };
-    check(sent)?;
-    int(sent)
-}
-
-/// The VLAN tag among the control messages of a received frame.
-fn tag(header: &libc::msghdr) -> Option<(u16, u16)> {
-    // SAFETY: `header` was filled in by the kernel; its control buffer is alive and aligned.
-    let mut message = unsafe { libc::CMSG_FIRSTHDR(header) };
-    while !message.is_null() {
-        // SAFETY: the macros return null or a whole header inside the control buffer.
-        let found = unsafe { message.read() };
-        let needed = int::<u32, _>(size_of::<libc::tpacket_auxdata>()).ok()?;
-        // SAFETY: computes a length only.
-        let needed = unsafe { libc::CMSG_LEN(needed) };
-        if found.cmsg_level == libc::SOL_PACKET
-            && found.cmsg_type == libc::PACKET_AUXDATA
-            && found.cmsg_len >= int(needed).ok()?
-        {
-            // SAFETY: the length says that the whole structure is there; it is read unaligned.
-            let data = unsafe {
-                libc::CMSG_DATA(message)
-                    .cast::<libc::tpacket_auxdata>()
-                    .read_unaligned()
-            };
-            return auxiliary_tag(&data);
-        }
-        // SAFETY: `message` is a header inside the control buffer of `header`.
-        message = unsafe { libc::CMSG_NXTHDR(header, message) };
-    }
-    None
-}
-
-fn auxiliary_tag(data: &libc::tpacket_auxdata) -> Option<(u16, u16)> {
-    if data.tp_status & libc::TP_STATUS_VLAN_VALID == 0 {
-        return None;
-    }
-    let has_type = data.tp_status & libc::TP_STATUS_VLAN_TPID_VALID != 0;
-    let tpid = if has_type { data.tp_vlan_tpid } else { 0x8100 };
-    Some((tpid, data.tp_vlan_tci))
 }
 
 /// Makes `tun` (`/dev/net/tun`) the far end of the TAP interface `name`, which is created where there

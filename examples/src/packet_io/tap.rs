@@ -10,9 +10,6 @@ use lw4o6_wire::ethernet::MacAddr;
 use super::{FRONT, FrameBatch, IoCounters, OpenError, PacketIo, sys};
 use crate::netlink::{Link, Netlink};
 
-/// Ethernet header with a tag.
-const MAX_HEADER: usize = 18;
-
 /// A TAP interface. The kernel is a host at the other end of the cable, with a MAC address of its own.
 ///
 /// It hands out finished frames: checksums are there, and segments are cut, because we ask for no
@@ -125,7 +122,7 @@ impl PacketIo for Tap {
     }
 
     fn longest(&self) -> usize {
-        usize::try_from(self.link.mtu).unwrap_or(usize::MAX - MAX_HEADER) + MAX_HEADER
+        self.link.longest()
     }
 }
 

@@ -1,0 +1,120 @@
+//! On pairs of virtual interfaces, in a network namespace of the test's own.
+
+use std::time::Duration;
+
+use super::super::testing::{MACS, frame, on_a_wire, queue, receive, wire};
+use super::*;
+use crate::stopwatch::{Stopwatch, wait};
+
+fn rings_on(name: &str) -> Rings {
+    Rings::open(name, &OpenOptions::default()).unwrap()
+}
+
+#[test]
+fn frames_arrive_in_order_and_our_own_do_not_come_back() {
+    on_a_wire("rings in order", true, |_| {
+        let (mut a, mut b) = (rings_on("a"), rings_on("b"));
+        assert_eq!((a.mac(), b.mac()), (MACS[0], MACS[1]));
+        let sent: Vec<_> = (0..100)
+            .map(|number| frame(number, 60 + 14 * usize::from(number)))
+            .collect();
+        assert_eq!(a.transmit(&queue(&sent)).unwrap(), 100);
+        assert_eq!(receive(&mut b, 100), sent);
+        assert!(receive(&mut a, 1).is_empty());
+        assert_eq!(
+            (a.counters().transmitted, b.counters().received),
+            (100, 100)
+        );
+        assert_eq!(b.counters().kernel_drops, 0);
+    });
+}
+
+#[test]
+fn more_frames_than_both_rings_hold_pass_in_order() {
+    on_a_wire("rings wrap", true, |_| {
+        let (mut a, mut b) = (rings_on("a"), rings_on("b"));
+        let mut batch = FrameBatch::new(b.longest());
+        let (mut sent, mut got) = (0u32, 0u32);
+        let watch = Stopwatch::start();
+        while got < 100_000 && watch.elapsed() < Duration::from_secs(20) {
+            for _ in 0..32.min(100_000 - sent) {
+                let mut frame = frame(0, 60 + sent as usize % 900);
+                frame[20..24].copy_from_slice(&sent.to_be_bytes());
+                a.push(&frame);
+                sent += 1;
+            }
+            a.flush().unwrap();
+            b.receive(&mut batch).unwrap();
+            for frame in batch.frames() {
+                assert_eq!(frame.packet().len(), 60 + got as usize % 900);
+                assert_eq!(frame.packet()[20..24], got.to_be_bytes());
+                got += 1;
+            }
+        }
+        assert_eq!((got, a.counters().not_sent), (100_000, 0));
+    });
+}
+
+#[test]
+fn a_frame_that_is_too_long_is_counted_and_the_others_are_sent() {
+    on_a_wire("rings, too long", true, |_| {
+        let (mut a, mut b) = (rings_on("a"), rings_on("b"));
+        let mut tagged = frame(3, 1518);
+        tagged[12..16].copy_from_slice(&[0x81, 0, 0, 5]);
+        let frames = [frame(1, 60), frame(2, 1515), tagged.clone(), frame(4, 1514)];
+        assert_eq!(a.transmit(&queue(&frames)).unwrap(), 3);
+        assert_eq!(a.counters().not_sent, 1);
+        assert_eq!(receive(&mut b, 3), [frame(1, 60), tagged, frame(4, 1514)]);
+    });
+}
+
+#[test]
+fn an_interface_that_goes_down_and_comes_back_goes_on() {
+    on_a_wire("rings, link flap", true, |netlink| {
+        let (mut a, mut b) = (rings_on("a"), rings_on("b"));
+        let index = netlink.link("b").unwrap().index;
+        netlink.set_down(index).unwrap();
+        assert!(receive(&mut b, 1).is_empty());
+        assert!(!b.is_up());
+        a.transmit(&queue(&[frame(1, 60)])).unwrap();
+        b.transmit(&queue(&[frame(1, 60)])).unwrap();
+        assert_eq!(b.counters().not_sent, 1);
+        netlink.set_flag_up(index).unwrap();
+        pass(&mut a, &mut b);
+        assert_eq!((b.is_up(), b.counters().link_losses), (true, 1));
+    });
+}
+
+#[test]
+fn an_interface_that_is_deleted_and_made_again_goes_on() {
+    on_a_wire("rings, link made again", true, |netlink| {
+        let (mut a, mut b) = (rings_on("a"), rings_on("b"));
+        pass(&mut a, &mut b);
+        let index = netlink.link("b").unwrap().index;
+        netlink.delete_link(index).unwrap();
+        assert!(receive(&mut b, 1).is_empty());
+        assert!(receive(&mut a, 1).is_empty());
+        assert!(!a.is_up() && !b.is_up());
+        a.transmit(&queue(&[frame(1, 60)])).unwrap();
+        assert_eq!(a.counters().not_sent, 1);
+        wire(netlink, true);
+        assert_ne!(netlink.link("b").unwrap().index, index);
+        pass(&mut a, &mut b);
+        pass(&mut b, &mut a);
+        assert_eq!((a.counters().link_losses, b.counters().link_losses), (1, 1));
+    });
+}
+
+/// Sends until something arrives: the kernel takes up to a second to see the wire again.
+fn pass(from: &mut Rings, to: &mut Rings) {
+    let watch = Stopwatch::start();
+    let mut got = Vec::new();
+    while got.is_empty() && watch.elapsed() < Duration::from_secs(10) {
+        receive(from, 0);
+        from.receive(&mut FrameBatch::new(2000)).unwrap();
+        from.transmit(&queue(&[frame(2, 60)])).unwrap();
+        wait(Duration::from_millis(10));
+        got = receive(to, 1);
+    }
+    assert_eq!(got.first(), Some(&frame(2, 60)));
+}
