@@ -90,8 +90,8 @@ pub struct AftrConfig {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct IcmpConfig {
-    /// `ICMPv4` from the Internet for pool addresses, and from B4s (RFC 8676 allow-incoming-icmpv4).
-    /// Default [`Switch::On`].
+    /// `ICMPv4` for pool addresses, from the Internet or from another B4 (RFC 8676
+    /// allow-incoming-icmpv4); what a B4 sends out is no concern of it. Default [`Switch::On`].
     pub incoming_v4: Switch,
     /// Incoming `ICMPv4` messages processed per second (RFC 8676 icmpv4-rate). Default no limit.
     pub incoming_v4_rate: Option<u32>,

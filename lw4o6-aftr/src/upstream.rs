@@ -57,7 +57,6 @@ impl Worker {
         if is_service(ipv4.inner.src) || is_service(ipv4.inner.dst) {
             return self.service(tunnel);
         }
-        self.check_icmp_policy(now, ipv4)?;
         // U6: a fragment on a shared address follows its first one; U7 to U9.
         let route = match self.upstream_ports(now, frame, tunnel)? {
             Ports::Held => return Ok(Verdict::Consumed.into()),
@@ -65,7 +64,7 @@ impl Worker {
                 let key = ipv4.key?;
                 let hairpin_key = |worker: &Self| worker.hairpin_key(frame, tunnel);
                 self.check_source(now, frame, tunnel, key, found.line)?;
-                self.destination(tunnel, found.peer_managed, hairpin_key)?
+                self.destination(now, tunnel, found.peer_managed, hairpin_key)?
             }
             Ports::Known(ports) => self.route_fragment(now, frame, tunnel, ports)?,
             Ports::First(ports) => {
@@ -99,7 +98,7 @@ impl Worker {
         let found = self.lookup(tunnel.ipv4.inner.src, key);
         self.check_source(now, frame, tunnel, key, found)?;
         let managed = self.is_managed(tunnel.ipv4.inner.dst);
-        self.destination(tunnel, managed, |_| ports.destination)
+        self.destination(now, tunnel, managed, |_| ports.destination)
     }
 
     /// U7 and U8.
@@ -133,6 +132,7 @@ impl Worker {
     /// R-112 R-113
     fn destination(
         &self,
+        now: Instant,
         tunnel: &Tunnel,
         managed: bool,
         hairpin_key: impl FnOnce(&Self) -> Result<Key, DropReason>,
@@ -146,6 +146,7 @@ impl Worker {
             Hairpin::Drop => Err(DropReason::HairpinOff.into()),
             Hairpin::Local => {
                 // The second check, as if the packet came from the Internet. R-114 R-116
+                self.check_icmp_policy(now, &tunnel.ipv4)?;
                 let key = hairpin_key(self)?;
                 let found = self.lookup(inner.dst, key);
                 self.find_destination(inner, key, found).map(Route::Hairpin)
@@ -176,7 +177,8 @@ impl Worker {
         Err(DropReason::ServiceAddress.into())
     }
 
-    /// A later fragment belongs to a message that was counted.
+    /// What may come in to a pool address; what its owner sends is no concern of this. A later fragment
+    /// belongs to a message that was counted. R-110
     pub(crate) fn check_icmp_policy(&self, now: Instant, ipv4: &Ipv4) -> Result<(), DropReason> {
         if ipv4.inner.protocol != IpProtocol::ICMP {
             return Ok(());

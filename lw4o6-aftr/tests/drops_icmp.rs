@@ -5,7 +5,7 @@ mod named;
 
 use common::{AFTR, AFTR_V4, AFTR2, B4, B4_FULL, B4_RANGE, Bench};
 use lw4o6_aftr::config::{DfPolicy, InboundEcho, Pmtud, Switch};
-use lw4o6_aftr::{Counter, DropReason, Kind, Side, Verdict};
+use lw4o6_aftr::{AftrConfig, Counter, DropReason, Kind, Side, Verdict};
 use named::*;
 use testkit::packet::{V4, V6, tunnel};
 
@@ -74,8 +74,30 @@ fn icmpv4_policy() {
     let down = V4::echo(0, REMOTE_IP, OWN_IP, 1232);
     to_b4(&bench.internet(&down.build()), AFTR, B4);
     bench.turn(|config| config.icmp.incoming_v4 = Switch::Off);
-    let up = V4::echo(8, OWN_IP, REMOTE_IP, 1232);
-    both_ways(&mut bench, &down, &up, DropReason::Icmpv4Policy);
+    silent(&mut bench, IN, &down.build(), DropReason::Icmpv4Policy);
+    // What comes from a neighbor comes in as well.
+    let quoted = V4::udp("192.0.2.21:5121", "192.0.2.18:1232").build();
+    let across = V4::icmp_error("192.0.2.18", "192.0.2.21", 3, 3, &quoted).build();
+    let across = tunnel(B4, AFTR, &across).build();
+    silent(&mut bench, UP, &across, DropReason::Icmpv4Policy);
+}
+
+#[test]
+fn what_a_b4_sends_out_is_no_incoming_icmp() {
+    // a subscriber's pings, and its complaints about what reached it
+    let quoted = V4::udp(REMOTE, OWN).build();
+    for knobs in [
+        |config: &mut AftrConfig| config.icmp.incoming_v4 = Switch::Off,
+        |config: &mut AftrConfig| config.icmp.incoming_v4_rate = Some(1),
+    ] {
+        let mut bench = Bench::with(knobs);
+        for _ in 0..3 {
+            let ping = V4::echo(8, OWN_IP, REMOTE_IP, 1232).build();
+            to_internet(&bench.softwire(&tunnel(B4, AFTR, &ping).build()));
+            let error = V4::icmp_error(OWN_IP, REMOTE_IP, 3, 3, &quoted).build();
+            to_internet(&bench.softwire(&tunnel(B4, AFTR, &error).build()));
+        }
+    }
 }
 
 #[test]

@@ -144,7 +144,6 @@ impl Model {
             }
             return Err("service-address".into());
         }
-        self.admit_icmp(&inner)?;
         let usage = self.table.usage(&self.config.pools, inner.src);
         let (keys, waiting) = match self.track_inner(outer, &inner, usage)? {
             Tracked::Held => return Ok(Action::Held),
@@ -250,6 +249,7 @@ impl Model {
             ModelHairpin::ToIpv4Side => self.leave_tunnel(inner, packet, tunnel),
             ModelHairpin::Drop => Err("hairpin-off".into()),
             ModelHairpin::Local => {
+                self.admit_icmp(inner)?;
                 let to = self.destination(inner, down, keys, Some(tunnel))?;
                 self.enter_tunnel(to, inner, packet, Some(tunnel))
             }
