@@ -193,7 +193,7 @@ impl Worker {
     }
 
     /// DSCP by knob, ECN by RFC 6040 §4.2. R-191 R-194
-    fn inner_tos(&self, tunnel: &Tunnel) -> u8 {
+    pub(crate) fn inner_tos(&self, tunnel: &Tunnel) -> u8 {
         let inner = &tunnel.ipv4.inner;
         let dscp = match self.settings.config.dscp_decap {
             DscpDecap::Uniform => tunnel.traffic_class & !3,
@@ -214,7 +214,7 @@ impl Worker {
     }
 
     /// MTU of the path to a B4 in bytes of IPv6 packet.
-    fn path_mtu(&self, now: Instant, b4: Ipv6Addr) -> u16 {
+    pub(crate) fn path_mtu(&self, now: Instant, b4: Ipv6Addr) -> u16 {
         let configured = self.settings.config.ipv6_mtu;
         match self.settings.config.pmtud {
             Pmtud::Static => configured,

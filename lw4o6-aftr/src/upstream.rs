@@ -34,6 +34,8 @@ use crate::{DropReason, Kind, Verdict};
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Route {
     Internet,
+    /// To an address of the box.
+    Own,
     /// To a B4 of our own (RFC 7596 §6.2).
     Hairpin(Softwire),
 }
@@ -51,10 +53,11 @@ impl Worker {
         let ipv4 = &tunnel.ipv4;
         check_header(ipv4)?;
         let private = self.settings.config.private_destination;
-        if private == PrivateDestination::Drop && is_private(ipv4.inner.dst) {
+        let dst = ipv4.inner.dst;
+        if private == PrivateDestination::Drop && is_private(dst) && !self.is_own_ipv4(dst) {
             return Err(DropReason::Ipv4DestinationMartian.into());
         }
-        if is_service(ipv4.inner.src) || is_service(ipv4.inner.dst) {
+        if is_service(ipv4.inner.src) || is_service(dst) {
             return self.service(tunnel);
         }
         // U6: a fragment on a shared address follows its first one; U7 to U9.
@@ -73,7 +76,7 @@ impl Worker {
             }
         };
         // U10: the TTL goes down by one, whichever way the packet leaves. R-084 R-114
-        if ipv4.inner.ttl <= 1 {
+        if ipv4.inner.ttl <= 1 && !matches!(route, Route::Own) {
             return Err(Refusal::v4(
                 DropReason::TtlExpired,
                 Icmpv4ErrorKind::TimeExceeded,
@@ -82,6 +85,7 @@ impl Worker {
         // U11
         match route {
             Route::Internet => self.decapsulate(frame, tunnel),
+            Route::Own => self.own_in_tunnel(now, frame, tunnel),
             Route::Hairpin(softwire) => self.hairpin(now, frame, tunnel, &softwire),
         }
     }
@@ -128,7 +132,7 @@ impl Worker {
         }
     }
 
-    /// U9: our own addresses are reached through their tunnels, everything else through the Internet.
+    /// U9: the box itself, addresses of ours through their tunnels, everything else through the Internet.
     /// R-112 R-113
     fn destination(
         &self,
@@ -138,6 +142,9 @@ impl Worker {
         hairpin_key: impl FnOnce(&Self) -> Result<Key, DropReason>,
     ) -> Result<Route, Refusal> {
         let inner = &tunnel.ipv4.inner;
+        if self.is_own_ipv4(inner.dst) {
+            return Ok(Route::Own);
+        }
         if !managed {
             return Ok(Route::Internet);
         }

@@ -55,8 +55,9 @@ pub enum Cause {
 pub enum Kind {
     /// Addressed to the box itself: plain PCP, DHCP, routing protocols, management.
     Own,
-    /// An in-tunnel service packet, 192.0.0.2 to 192.0.0.1 (RFC 6333 §5.7), that passed the outer and
-    /// inner checks. The answer goes back through the same pair of tunnel addresses.
+    /// Addressed to the box and out of a tunnel, the outer and inner checks passed: an in-tunnel service
+    /// packet, 192.0.0.2 to 192.0.0.1 (RFC 6333 §5.7), or one from a softwire to an IPv4 address of the
+    /// box. The answer goes back through the same pair of tunnel addresses.
     Tunnelled {
         /// Outer source.
         b4: Ipv6Addr,

@@ -116,25 +116,67 @@ impl Model {
         if !packet.checksum_ok() {
             return Err("ipv4-checksum".into());
         }
-        let message = packet.payload();
-        let request = packet.proto == 1
-            && !packet.is_fragment()
-            && echo_request(message).is_some()
-            && internet_checksum(message) == 0
-            && !martian_source(packet.src);
-        if !request {
+        if super::errors::in_tunnel(packet.src) {
+            return Err("service-address".into());
+        }
+        let usage = self.table.usage(&self.config.pools, packet.src);
+        if usage != Use::Foreign && !self.config.forward_pool_source {
+            return Err("pool-source-spoofed".into());
+        }
+        let nobody = martian_source(packet.src) || self.config.own_ipv4.contains(&packet.src);
+        let Some(ident) = echo_to_answer(packet).filter(|_| !nobody) else {
             return Ok(Action::Local(ModelKind::Own));
+        };
+        if usage == Use::Foreign {
+            return self.echo(packet, packet.tos, None);
+        }
+        //
+        let port = (usage == Use::Shared).then_some(ident);
+        let Some(found) = self.table.find(packet.src, port) else {
+            return Err("icmpv4-no-binding".into());
+        };
+        let (b4, aftr) = (found.b4, found.aftr);
+        self.echo(packet, packet.tos, Some(Tunnel { b4, aftr }))
+    }
+
+    /// A packet from a softwire to the box.
+    pub(super) fn own_in_tunnel(&mut self, packet: &V4, tos: u8, tunnel: Tunnel) -> Step {
+        if echo_to_answer(packet).is_none() {
+            let Tunnel { b4, aftr } = tunnel;
+            return Ok(Action::Local(ModelKind::Tunnelled { b4, aftr }));
+        }
+        self.echo(packet, tos, Some(tunnel))
+    }
+
+    fn echo(&mut self, packet: &V4, tos: u8, tunnel: Option<Tunnel>) -> Step {
+        let mut answer = packet.payload().to_vec();
+        let extra = if self.config.encap_limit.is_some() {
+            8
+        } else {
+            0
+        };
+        if tunnel.is_some() && 20 + answer.len() + extra > 65_535 {
+            return Err("too-big".into());
         }
         if !self.charge_echo() {
             return Err("echo-rate".into());
         }
-        let mut answer = message.to_vec();
         answer[0] = 0;
         put16(&mut answer, 2, 0);
         let sum = internet_checksum(&answer);
         put16(&mut answer, 2, sum.into());
         let ttl = 64; // echo answers have the TTL of a host, whatever errors have
-        let reply = build_v4(packet.tos, ttl, 1, packet.dst, packet.src, &answer);
-        Ok(Action::Echo(ModelSide::Internet, vec![reply]))
+        let reply = build_v4(tos, ttl, 1, packet.dst, packet.src, &answer);
+        Ok(match tunnel {
+            None => Action::Echo(ModelSide::Internet, vec![reply]),
+            Some(tunnel) => Action::Echo(ModelSide::Softwire, self.encapsulate(tunnel, &reply)),
+        })
     }
+}
+
+/// The identifier of a whole echo request with a right checksum.
+fn echo_to_answer(packet: &V4) -> Option<u16> {
+    let message = packet.payload();
+    let whole = packet.proto == 1 && !packet.is_fragment() && internet_checksum(message) == 0;
+    echo_request(message).filter(|_| whole)
 }

@@ -177,7 +177,9 @@ impl Model {
         if martian_source(inner.src) {
             return Err("ipv4-source-martian".into());
         }
-        if martian_destination(inner.dst) || (private(inner.dst) && !self.config.forward_private) {
+        let own = self.config.own_ipv4.contains(&inner.dst);
+        let withheld = private(inner.dst) && !own && !self.config.forward_private;
+        if martian_destination(inner.dst) || withheld {
             return Err("ipv4-destination-martian".into());
         }
         Ok(inner)
@@ -243,6 +245,9 @@ impl Model {
         let mut packet = inner.bytes.clone();
         packet[1] = dscp | ecn;
         fix_v4(&mut packet);
+        if self.config.own_ipv4.contains(&inner.dst) {
+            return self.own_in_tunnel(inner, packet[1], tunnel);
+        }
         let down = self.table.usage(&self.config.pools, inner.dst);
         match self.config.hairpin {
             _ if down == Use::Foreign => self.leave_tunnel(inner, packet, tunnel),
