@@ -9,7 +9,7 @@ use lw4o6_wire::Instant;
 use pcap_file::pcap::{PcapHeader, PcapPacket, PcapReader, PcapWriter};
 use pcap_file::pcapng::blocks::interface_description::InterfaceDescriptionOption;
 use pcap_file::pcapng::{Block, PcapNgReader};
-use pcap_file::{DataLink, PcapError};
+use pcap_file::{DataLink, Endianness, PcapError};
 
 use crate::error::Failure;
 
@@ -185,13 +185,13 @@ fn describe(error: &PcapError) -> String {
         }
         PcapError::IncompleteBuffer => "the file ends in the middle of it".to_owned(),
         PcapError::IoError(io) => io.to_string(),
-        PcapError::InvalidField(what) => (*what).to_owned(),
+        PcapError::InvalidField(what) => what.trim_end().to_owned(),
         PcapError::InvalidInterfaceId(id) => format!("interface {id} is not described"),
         PcapError::Utf8Error(_) | PcapError::FromUtf8Error(_) => "text that is no UTF-8".to_owned(),
     }
 }
 
-/// A capture file being written: pcap, Ethernet, microseconds.
+/// A capture file being written: pcap, little-endian, Ethernet, microseconds.
 pub struct CaptureWriter {
     path: PathBuf,
     writer: PcapWriter<BufWriter<File>>,
@@ -216,6 +216,8 @@ impl CaptureWriter {
         let file = BufWriter::new(File::create(path).map_err(|e| Failure::at(path, e))?);
         let header = PcapHeader {
             snaplen: 262_144,
+            // What nearly every capture has, and the only order that some readers know.
+            endianness: Endianness::Little,
             ..PcapHeader::default()
         };
         let writer = PcapWriter::with_header(file, header);

@@ -401,6 +401,16 @@ fn the_counters_close() {
 }
 
 #[test]
+fn captures_are_written_in_the_byte_order_that_everybody_reads() {
+    let folder = configured(TOML, SOFTWIRES);
+    folder.capture("i4.pcap", &[(5_000_001, inbound(1))]);
+    folder.replay(&["--v4-in", "i4.pcap"]).fine();
+    let written = folder.read("o6.pcap");
+    assert_eq!(written[..8], [0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0]);
+    assert_eq!(written[24..32], [5, 0, 0, 0, 1, 0, 0, 0]);
+}
+
+#[test]
 fn vlan_tags_are_required_and_put_on() {
     let toml = TOML.replacen("\n\n[softwire]", "\nvlan = 100\n\n[softwire]", 1);
     let folder = configured(&format!("{toml}vlan = 200\n"), SOFTWIRES);
