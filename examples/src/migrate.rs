@@ -16,8 +16,8 @@ use lw4o6_wire::PortParams;
 use crate::config::{
     B4IcmpSource, ConfigFile, DscpDecap, FlowLabel, ForeignIpv4, Forwarding, FragmentHandling,
     FragmentKnobs, Hop, IcmpKnobs, InboundEcho, InstanceSection, InternetSection, LinkAddress,
-    MacFilter, ManagementSection, PoolSource, PrivateDestination, ReassemblyKnobs, RunSection,
-    SoftwireSection, StateSection, Switch, TableKnobs, Text, unplaced,
+    MacFilter, ManagementSection, PoolSource, PrivateDestination, QuotedChecksum, ReassemblyKnobs,
+    RunSection, SoftwireSection, StateSection, Switch, TableKnobs, Text, unplaced,
 };
 use crate::error::Failure;
 use crate::output;
@@ -326,6 +326,7 @@ fn icmp(snabb: &SnabbConfig) -> IcmpKnobs {
         source_burst: outside.error_packets.value.max(inside.error_packets.value),
         v4_tos: 0,
         b4_source: B4IcmpSource::Public,
+        quoted_checksum: QuotedChecksum::Ignore,
         ..IcmpKnobs::default()
     }
 }
