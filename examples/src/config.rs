@@ -56,7 +56,7 @@ impl Config {
     pub fn read(path: &Path) -> Result<Self, Failure> {
         let text = crate::error::read(path)?;
         let file: ConfigFile = toml::from_str(&text)
-            .map_err(|error| located(path, &text, error.span(), error.message()))?;
+            .map_err(|error| located(path, &text, error.span(), &needed(error.message())))?;
         file.check()
             .map_err(|(span, what)| located(path, &text, Some(span), &what))?;
         file.check_keys().map_err(|(section, key, what)| {
@@ -88,7 +88,11 @@ impl Config {
             return Failure::at_config(&self.softwires, &what);
         }
         let (section, key, rule) = self.refused_key(error);
-        let span = place(&self.text, section, &key);
+        // A rule may compare two keys, and the other one be the one that was written.
+        let span = place(&self.text, section, &key).or_else(|| {
+            let of_slab = rule.contains("slab-bytes");
+            of_slab.then(|| place(&self.text, "forwarding", "slab-bytes"))?
+        });
         located(
             &self.path,
             &self.text,
@@ -121,7 +125,7 @@ impl Config {
                 (section, key.replace('_', "-"))
             }
         };
-        (section, key, rule.to_owned())
+        (section, key, rule.replace("slab_bytes", "forwarding.slab-bytes"))
     }
 
     /// Which key gave the own IPv4 address that is refused.
@@ -137,6 +141,31 @@ impl Config {
             "more-addresses"
         }
     }
+}
+
+/// What a TOML error says, with the types of this program in words.
+fn needed(message: &str) -> String {
+    let Some((what, expected)) = message.rsplit_once(", expected ") else {
+        return match message {
+            "wanted string or table" => "needs a word in quotes".to_owned(),
+            other => other.to_owned(),
+        };
+    };
+    let needs = match expected {
+        "u8" => "a number from 0 to 255".to_owned(),
+        "u16" => "a number from 0 to 65535".to_owned(),
+        "u32" => format!("a number from 0 to {}", u32::MAX),
+        "u64" | "usize" => format!("a number from 0 to {}", i64::MAX), // what TOML can say
+        "a boolean" => "true or false".to_owned(),
+        "a string" | "path string" => "a text in quotes".to_owned(),
+        "a sequence" => "a list in brackets".to_owned(),
+        _ => return message.to_owned(),
+    };
+    let what = what.trim_start_matches("invalid type: ");
+    format!(
+        "{}, needs {needs}",
+        what.trim_start_matches("invalid value: ")
+    )
 }
 
 /// Where the value of a key stands in a TOML text.

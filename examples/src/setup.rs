@@ -41,7 +41,7 @@ impl Router {
     /// Where a binding breaks a rule or a knob is out of range; says where.
     pub fn new(config: &Config, seed: [u8; 32], boot_grace: Duration) -> Result<Self, Failure> {
         let table = table_config(&config.instance, seed);
-        let arena = arena(arena_words(&table))?;
+        let arena = arena(config, arena_words(&table))?;
         let pools = pools(&config.instance);
         let wrong = |error: &dyn std::fmt::Display| Failure::at_config(&config.softwires, error);
         let (writer, shared) = TableWriter::new(table, arena, &pools).map_err(|e| wrong(&e))?;
@@ -104,10 +104,23 @@ impl Router {
 
 /// Zeroed memory for a table, in huge pages where the kernel gives them. It is never given back: a
 /// table lives as long as the program.
-fn arena(words: usize) -> Result<&'static [AtomicU64], Failure> {
+fn arena(config: &Config, words: usize) -> Result<&'static [AtomicU64], Failure> {
     let bytes = words.saturating_mul(size_of::<u64>());
     let memory = memmap2::MmapMut::map_anon(bytes);
-    let memory = memory.map_err(|e| Failure::run(format!("{bytes} bytes for the table: {e}")))?;
+    let memory = memory.map_err(|error| {
+        let Instance {
+            name,
+            softwire_num_max,
+            ..
+        } = &config.instance;
+        let what = format!(
+            "/ietf-softwire-br:br-instances/binding/bind-instance[name='{name}']/softwire-num-max: \
+             {softwire_num_max} takes a table of {} MiB, more than there is ({error}); \
+             needs a smaller number or more memory",
+            bytes.div_ceil(1 << 20)
+        );
+        Failure::at_config(&config.softwires, &what)
+    })?;
     // Without huge pages it is only slower.
     let _ = memory.advise(memmap2::Advice::HugePage);
     let memory = Box::leak(Box::new(memory));

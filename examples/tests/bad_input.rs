@@ -73,7 +73,38 @@ fn a_missing_key_is_refused_with_the_line_of_its_section() {
 fn a_value_of_the_wrong_type_is_refused_with_its_line() {
     refused_with(
         "[forwarding]\nhop-limit = \"high\"\n",
-        "c.toml:14: invalid type: string \"high\", expected u8",
+        "c.toml:14: string \"high\", needs a number from 0 to 255",
+    );
+    for (knob, error) in [
+        (
+            "[forwarding]\nhop-limit = 6.5\n",
+            "floating point `6.5`, needs a number from 0 to 255",
+        ),
+        (
+            "[icmp]\necho-rate = true\n",
+            "boolean `true`, needs a number from 0 to 4294967295",
+        ),
+        (
+            "[forwarding]\nboot-grace = -1\n",
+            "integer `-1`, needs a number from 0 to 9223372036854775807",
+        ),
+        (
+            "[forwarding]\nsubscriber-prefixes = \"2001:db8::/32\"\n",
+            "string \"2001:db8::/32\", needs a list in brackets",
+        ),
+        ("[forwarding]\ndf-policy = 3\n", "needs a word in quotes"),
+    ] {
+        refused_with(knob, &format!("c.toml:14: {error}"));
+    }
+    refused(
+        "address = \"203",
+        "proxy-arp = \"yes\"\naddress = \"203",
+        "c.toml:6: string \"yes\", needs true or false",
+    );
+    refused(
+        "\"s.json\"",
+        "7",
+        "c.toml:2: integer `7`, needs a text in quotes",
     );
 }
 
@@ -81,7 +112,7 @@ fn a_value_of_the_wrong_type_is_refused_with_its_line() {
 fn a_number_that_is_too_large_is_refused_with_its_line() {
     refused_with(
         "[forwarding]\nhop-limit = 300\n",
-        "c.toml:14: invalid value: integer `300`, expected u8",
+        "c.toml:14: integer `300`, needs a number from 0 to 255",
     );
 }
 
@@ -234,7 +265,11 @@ fn knobs_out_of_range_are_refused_with_their_line() {
         ),
         (
             "[reassembly]\nbytes = 4000000\n",
-            "reassembly.bytes: 4000000 is above half of slab_bytes, 4194304",
+            "reassembly.bytes: 4000000 is above half of forwarding.slab-bytes, 4194304",
+        ),
+        (
+            "[forwarding]\nslab-bytes = 0\n",
+            "reassembly.bytes: 2097152 is above half of forwarding.slab-bytes, 0",
         ),
         // Memory for it would be refused when a worker starts, which ends the program.
         (
@@ -437,4 +472,20 @@ fn a_reload_to_a_wrong_configuration_is_refused() {
     folder
         .lwaftr(&["check", "c.toml", "--diff", "d.toml"])
         .is_error(2, "d.toml:6: address 127.0.0.1, needs a unicast address");
+}
+
+#[test]
+fn a_table_beyond_all_memory_is_refused_with_what_it_takes() {
+    let overcommit = std::fs::read_to_string("/proc/sys/vm/overcommit_memory").unwrap();
+    if overcommit.trim() == "1" {
+        return; // this kernel promises everything
+    }
+    let max = "\"softwire-num-max\": 8";
+    let softwires = SOFTWIRES.replacen(max, "\"softwire-num-max\": 4294967295", 1);
+    let said = configured(TOML, &softwires).lwaftr(&["check", "c.toml"]);
+    assert_eq!((said.code, said.out.as_str()), (2, ""));
+    let what = format!("error: s.json: {INSTANCE}/softwire-num-max: 4294967295 takes a table of ");
+    assert!(said.err.starts_with(&what), "{}", said.err);
+    let rule = " MiB, more than there is (Cannot allocate memory (os error 12)); needs a smaller number or more memory\n";
+    assert!(said.err.ends_with(rule), "{}", said.err);
 }
