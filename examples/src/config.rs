@@ -125,7 +125,11 @@ impl Config {
                 (section, key.replace('_', "-"))
             }
         };
-        (section, key, rule.replace("slab_bytes", "forwarding.slab-bytes"))
+        (
+            section,
+            key,
+            rule.replace("slab_bytes", "forwarding.slab-bytes"),
+        )
     }
 
     /// Which key gave the own IPv4 address that is refused.

@@ -1,6 +1,7 @@
 //! What the programs say when something is wrong.
 
 use std::fmt::Display;
+use std::io::Write as _;
 use std::ops::Range;
 use std::path::Path;
 
@@ -72,4 +73,50 @@ pub fn located(path: &Path, text: &str, span: Option<Range<usize>>, what: &str) 
         }
         None => Failure::config(format!("{path}: {what}")),
     }
+}
+
+/// Writes to standard output. A reader that has seen enough is no error.
+///
+/// # Errors
+///
+/// Where it cannot be written for another reason.
+pub fn write_stdout(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::run(format!("standard output: {error}")))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Refuses to write a file that is written or read at the same time under another option.
+///
+/// # Errors
+///
+/// Where two of `written`, or one of them and one of `read`, are the same file; names both options.
+pub fn check_outputs(written: &[(&str, &Path)], read: &[(&str, &Path)]) -> Result<(), Failure> {
+    for (index, (option, path)) in written.iter().enumerate() {
+        let mut others = written.iter().skip(index + 1).chain(read);
+        if let Some((other, _)) = others.find(|(_, other)| is_same_file(path, other)) {
+            return Err(Failure::config(format!(
+                "{option} {}: the same file as {other}, needs one of its own",
+                path.display()
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Whether two paths lead to the same file; devices may be written twice.
+fn is_same_file(a: &Path, b: &Path) -> bool {
+    let is_device = |path: &Path| std::fs::metadata(path).is_ok_and(|file| !file.is_file());
+    let place = |path: &Path| {
+        path.canonicalize().ok().or_else(|| {
+            let folder = path.parent().filter(|folder| *folder != Path::new(""));
+            let folder = folder.unwrap_or(Path::new(".")).canonicalize().ok()?;
+            Some(folder.join(path.file_name()?))
+        })
+    };
+    place(a).is_some_and(|found| Some(found) == place(b)) && !is_device(a)
 }

@@ -3,6 +3,8 @@
 
 mod common;
 
+use std::process::Command;
+
 use common::{AFTR, B4, REMOTE, SOFTWIRES, TOML, USER, configured, from_access, from_internet};
 use testkit::packet::{V4, tunnel};
 
@@ -112,6 +114,58 @@ fn outputs_that_cannot_be_written_fail() {
     folder
         .lwaftr(&["generate", "--softwires", "1", "-o", "gone/o.pcap"])
         .is_error(1, gone);
+}
+
+#[test]
+fn a_file_is_not_read_and_written_at_once_nor_written_twice() {
+    let folder = configured(TOML, SOFTWIRES);
+    folder.capture("i4.pcap", &two_frames());
+    let before = folder.read("i4.pcap");
+    for (arguments, error) in [
+        (
+            ["--v4-out", "./o.pcap", "--v6-out", "o.pcap"],
+            "--v4-out ./o.pcap: the same file as --v6-out, needs one of its own",
+        ),
+        (
+            ["--v4-out", "o.pcap", "--v6-out", "../NAME/i4.pcap"],
+            "--v6-out ../NAME/i4.pcap: the same file as --v4-in, needs one of its own",
+        ),
+        (
+            ["--v4-out", "c.toml", "--v6-out", "o.pcap"],
+            "--v4-out c.toml: the same file as CONFIG, needs one of its own",
+        ),
+    ] {
+        let name = folder.path().file_name().unwrap().to_str().unwrap();
+        let arguments = arguments.map(|argument| argument.replace("NAME", name));
+        let mut all = vec!["replay", "c.toml", "--v4-in", "i4.pcap"];
+        all.extend(arguments.iter().map(String::as_str));
+        folder
+            .lwaftr(&all)
+            .is_error(2, &error.replace("NAME", name));
+    }
+    assert_eq!(folder.read("i4.pcap"), before);
+    let nowhere = ["--v4-out", "/dev/null", "--v6-out", "/dev/null"];
+    folder
+        .lwaftr(&[&["replay", "c.toml"], &nowhere[..]].concat())
+        .fine();
+}
+
+#[test]
+fn standard_output_that_cannot_be_written_fails_and_a_reader_that_leaves_does_not() {
+    let folder = configured(TOML, SOFTWIRES);
+    let mut check = Command::new(env!("CARGO_BIN_EXE_lwaftr"));
+    check.args(["check", "c.toml"]).current_dir(folder.path());
+    let full = std::fs::File::options().write(true).open("/dev/full");
+    let output = check.stdout(full.unwrap()).output().unwrap();
+    assert_eq!(
+        String::from_utf8(output.stderr).unwrap(),
+        "error: standard output: No space left on device (os error 28)\n"
+    );
+    assert_eq!(output.status.code(), Some(1));
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = check.stdout(writer).output().unwrap();
+    assert_eq!((output.status.code(), output.stderr), (Some(0), Vec::new()));
 }
 
 const SNABB: &str = "softwire-config {

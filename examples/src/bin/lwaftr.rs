@@ -1,9 +1,5 @@
 //! `lwaftr`: a lwAFTR, and the tools to check, feed and migrate to it.
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a program talks to its user"
-)]
+#![expect(clippy::print_stderr, reason = "a program talks to its user")]
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -12,7 +8,7 @@ use std::time::Duration;
 use clap::{ArgGroup, Args, Parser, Subcommand};
 use lw4o6_examples::check::{check, differences};
 use lw4o6_examples::config::Config;
-use lw4o6_examples::error::Failure;
+use lw4o6_examples::error::{Failure, check_outputs, write_stdout};
 use lw4o6_examples::generate::{Flows, Plan, Traffic, generate};
 use lw4o6_examples::migrate::{Unsupported, migrate};
 use lw4o6_examples::progress::Progress;
@@ -200,11 +196,40 @@ fn run_replay(arguments: &ReplayArguments) -> Result<(), Failure> {
         seed: arguments.seed,
         drain,
     };
+    check_replay_files(arguments)?;
     let report = replay(&config, &plan, &Progress::new("replayed frames", None))?;
     if let Some(path) = &arguments.counters {
         std::fs::write(path, json(&report)?).map_err(|error| Failure::at(path, error))?;
     }
     print(&report, arguments.json, || report.table())
+}
+
+/// What is written must not be what is read, nor be written twice.
+fn check_replay_files(arguments: &ReplayArguments) -> Result<(), Failure> {
+    let mut written = vec![
+        ("--v4-out", arguments.v4_out.as_path()),
+        ("--v6-out", arguments.v6_out.as_path()),
+    ];
+    written.extend(
+        arguments
+            .counters
+            .iter()
+            .map(|path| ("--counters", path.as_path())),
+    );
+    let mut read = vec![("CONFIG", arguments.config.as_path())];
+    read.extend(
+        arguments
+            .v4_in
+            .iter()
+            .map(|path| ("--v4-in", path.as_path())),
+    );
+    read.extend(
+        arguments
+            .v6_in
+            .iter()
+            .map(|path| ("--v6-in", path.as_path())),
+    );
+    check_outputs(&written, &read)
 }
 
 fn run_generate(arguments: &GenerateArguments) -> Result<(), Failure> {
@@ -228,12 +253,11 @@ fn run_generate(arguments: &GenerateArguments) -> Result<(), Failure> {
         &Progress::new("generating", Some(steps)),
     )?;
     let softwires = output::softwire_path(&arguments.output);
-    println!(
-        "{} and {} written",
+    write_stdout(&format!(
+        "{} and {} written\n",
         arguments.output.display(),
         softwires.display()
-    );
-    Ok(())
+    ))
 }
 
 fn run_migrate(arguments: &MigrateArguments) -> Result<(), Failure> {
@@ -260,12 +284,11 @@ fn run_migrate(arguments: &MigrateArguments) -> Result<(), Failure> {
     )?;
     let softwires = output::softwire_path(&arguments.output);
     let count = migration.instance.bindings.len();
-    println!(
-        "{} and {} written: {count} softwires",
+    write_stdout(&format!(
+        "{} and {} written: {count} softwires\n",
         arguments.output.display(),
         softwires.display()
-    );
-    Ok(())
+    ))
 }
 
 fn name(path: &Path) -> String {
@@ -284,6 +307,5 @@ fn print(
     as_json: bool,
     for_people: impl FnOnce() -> String,
 ) -> Result<(), Failure> {
-    print!("{}", if as_json { json(value)? } else { for_people() });
-    Ok(())
+    write_stdout(&if as_json { json(value)? } else { for_people() })
 }
