@@ -169,7 +169,8 @@ impl Worker {
             return Ok(Frame::Local(Kind::Own));
         }
         let neighbor = !to_aftr && src.is_unicast_link_local();
-        if !is_ipv6_source(src) && !neighbor {
+        // Nobody but us has an address of ours.
+        if !is_ipv6_source(src) && !neighbor || src == dst {
             return Err(DropReason::Ipv6SourceInvalid.into());
         }
         // U2: extension headers, left to right. R-069 R-070 R-071 R-073

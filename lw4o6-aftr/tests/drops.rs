@@ -45,7 +45,7 @@ fn ipv6_malformed() {
 #[test]
 fn ipv6_source_invalid() {
     let mut bench = Bench::new();
-    for src in ["::", "::1", "ff02::1", "ff0e::1", "fe80::1"] {
+    for src in ["::", "::1", "ff02::1", "ff0e::1", "fe80::1", AFTR] {
         let packet = tunnel(src, AFTR, &good().build()).build();
         silent(&mut bench, UP, &packet, DropReason::Ipv6SourceInvalid);
     }

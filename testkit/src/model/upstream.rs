@@ -43,7 +43,7 @@ impl Model {
         if outer.bytes[6] == 58 && discovery {
             return Ok(Action::Local(ModelKind::Own));
         }
-        if bad_source(outer.src, tunnel) {
+        if bad_source(outer.src, tunnel) || outer.src == outer.dst {
             return Err("ipv6-source-invalid".into());
         }
         let mut chain = match Chain::start(&outer.bytes).walk(&outer.bytes) {
