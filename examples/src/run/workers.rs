@@ -194,7 +194,7 @@ impl Plane {
             let of_workers = views.iter().filter_map(|view| view.interfaces.get(index));
             let start = (IoCounters::default(), true);
             let (counters, up) = of_workers.fold(start, |(mut sum, up), (counters, is_up)| {
-                add(&mut sum, counters);
+                sum += *counters;
                 (sum, up && *is_up)
             });
             (name, sides, counters, up)
@@ -277,26 +277,6 @@ fn by_name(shared: &SharedCounters) -> BTreeMap<&'static str, u64> {
         }
     }
     counters
-}
-
-fn add(sum: &mut IoCounters, more: &IoCounters) {
-    // Every field by name, so that a new one is not forgotten.
-    let IoCounters {
-        received,
-        transmitted,
-        too_long,
-        checksums_completed,
-        tags_restored,
-        not_sent,
-        kernel_drops,
-    } = sum;
-    *received += more.received;
-    *transmitted += more.transmitted;
-    *too_long += more.too_long;
-    *checksums_completed += more.checksums_completed;
-    *tags_restored += more.tags_restored;
-    *not_sent += more.not_sent;
-    *kernel_drops += more.kernel_drops;
 }
 
 /// What a panic said.
