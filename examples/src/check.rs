@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use lw4o6_binding::Binding;
 use lw4o6_binding::table::arena_words;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
 use crate::error::Failure;
@@ -113,7 +113,7 @@ impl Summary {
 }
 
 /// What a reload from one configuration to another would change.
-#[derive(Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Differences {
     /// Softwires that would appear.

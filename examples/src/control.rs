@@ -12,6 +12,7 @@
 
 mod alarms;
 mod commit;
+mod files;
 mod follow;
 mod knobs;
 mod lookup;
@@ -32,6 +33,7 @@ use lw4o6_wire::Instant;
 pub use self::alarms::Alarm;
 use self::alarms::Troubles;
 use self::commit::{Waiting, WaitingId};
+pub use self::files::FileReader;
 use self::follow::Follower;
 pub use self::model::Running;
 pub use self::parts::{ChangeLog, Logged, Parts, ReadConfig, Recorder, Stored};

@@ -11,6 +11,7 @@ pub mod error;
 pub mod generate;
 pub mod lab;
 pub mod log;
+pub mod management;
 pub mod migrate;
 pub mod netlink;
 pub mod output;

@@ -22,12 +22,12 @@ use crate::{DropReason, Side};
 
 /// Declares [`Counter`] from one table, so that names and order cannot drift apart.
 macro_rules! counters {
-    ($($(#[$doc:meta])+ $name:ident = $text:literal,)+) => {
+    ($($(#[doc = $doc:literal])+ $name:ident = $text:literal,)+) => {
         /// A named counter of packets, bytes or events.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[non_exhaustive]
         #[repr(u8)]
-        pub enum Counter { $($(#[$doc])+ $name,)+ }
+        pub enum Counter { $($(#[doc = $doc])+ $name,)+ }
 
         impl Counter {
             /// Every counter, in the order of snapshots.
@@ -40,6 +40,12 @@ macro_rules! counters {
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$name => $text,)+ }
+            }
+
+            /// What it counts, in a sentence; its documentation.
+            #[must_use]
+            pub const fn help(self) -> &'static str {
+                match self { $(Self::$name => concat!($($doc),+),)+ }
             }
         }
     };

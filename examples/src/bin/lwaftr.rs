@@ -10,6 +10,7 @@ use lw4o6_examples::check::{check, differences};
 use lw4o6_examples::config::Config;
 use lw4o6_examples::error::{Failure, check_outputs, write_stdout};
 use lw4o6_examples::generate::{Flows, Plan, Traffic, generate};
+use lw4o6_examples::management::cli;
 use lw4o6_examples::migrate::{Unsupported, migrate};
 use lw4o6_examples::progress::Progress;
 use lw4o6_examples::replay::{Replay, replay};
@@ -55,6 +56,27 @@ enum Command {
     /// Knobs are set so that behavior stays as it was, as far as no MUST of an RFC forbids it; where one
     /// does, a warning names the requirement (docs/CONFORMANCE.md).
     Migrate(MigrateArguments),
+    /// Shows what a running lwaftr does: state, softwires, counters, interfaces, alarms.
+    Show(cli::ShowArguments),
+    /// Adds, removes and lists softwires of a running lwaftr.
+    ///
+    /// Softwires of the configuration file are changed there; what is added here outlives a restart
+    /// where [state] store is set.
+    #[command(subcommand)]
+    Softwire(cli::SoftwireCommand),
+    /// Sets a knob of a running lwaftr, until it is started again or reloaded.
+    Set(cli::SetArguments),
+    /// Lets a running lwaftr read its configuration again, as SIGHUP does.
+    ///
+    /// A configuration that is wrong is refused as a whole, and the old one stays in force. Softwires
+    /// that were not in the file stay. No packet of an unchanged softwire is lost.
+    Reload(cli::ReloadArguments),
+    /// Says who had a port of an address, or what a B4 or prefix had, now or at a time.
+    Lookup(cli::LookupArguments),
+    /// Follows packets through a running lwaftr: what was checked, and what became of them.
+    Trace(cli::TraceArguments),
+    /// Follows the changes of the binding table.
+    Events(cli::EventsArguments),
 }
 
 #[derive(Args)]
@@ -162,6 +184,13 @@ fn main() -> ExitCode {
         Command::Replay(arguments) => run_replay(arguments),
         Command::Generate(arguments) => run_generate(arguments),
         Command::Migrate(arguments) => run_migrate(arguments),
+        Command::Show(arguments) => cli::show(arguments),
+        Command::Softwire(command) => cli::softwire(command),
+        Command::Set(arguments) => cli::set(arguments),
+        Command::Reload(arguments) => cli::reload(arguments),
+        Command::Lookup(arguments) => cli::lookup(arguments),
+        Command::Trace(arguments) => cli::trace(arguments),
+        Command::Events(arguments) => cli::events(arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -128,6 +128,11 @@ impl Control {
     /// The configuration `new` with the parts of the old one that hold until a restart; what these
     /// are.
     fn merge(&self, new: Config) -> Result<(Config, Vec<String>), Refusal> {
+        let mut new = new;
+        let old = &self.config.file;
+        // An address that the interface gave is none that the file changes.
+        new.file.internet.mac = new.file.internet.mac.or(old.internet.mac);
+        new.file.softwire.mac = new.file.softwire.mac.or(old.softwire.mac);
         let mut merged = new.clone();
         let (old, file) = (&self.config.file, &mut merged.file);
         let mtu = file.internet.mtu.clone();
