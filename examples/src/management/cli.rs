@@ -233,21 +233,38 @@ pub struct EventsArguments {
     common: Common,
 }
 
-impl From<ClientError> for Failure {
-    fn from(error: ClientError) -> Self {
-        if error.is_usage() {
-            return Self::config(error.to_string());
-        }
-        Self::run(error.to_string())
+/// A client whose errors end the program.
+struct Asking(Client);
+
+impl Asking {
+    fn call(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Value, Failure> {
+        self.0.call(method, path, body).map_err(|e| failed(&e))
+    }
+
+    fn get(&self, path: &str) -> Result<Value, Failure> {
+        self.0.get(path).map_err(|e| failed(&e))
+    }
+
+    fn lines(&self, path: &str, each: impl FnMut(&str) -> ControlFlow<()>) -> Result<(), Failure> {
+        self.0.lines(path, each).map_err(|e| failed(&e))
     }
 }
 
+/// What a wrong request or a missing program means for the exit code.
+fn failed(error: &ClientError) -> Failure {
+    if error.is_usage() {
+        return Failure::config(error.to_string());
+    }
+    Failure::run(error.to_string())
+}
+
 impl Common {
-    fn client(&self) -> Result<Client, Failure> {
+    fn client(&self) -> Result<Asking, Failure> {
         let socket = self.socket.clone().unwrap_or_else(|| {
             std::env::var_os("LWAFTR_SOCKET").map_or_else(|| DEFAULT_SOCKET.into(), PathBuf::from)
         });
-        Client::new(&socket).map_err(|error| Failure::at(&socket, error))
+        let client = Client::new(&socket).map_err(|error| Failure::at(&socket, error))?;
+        Ok(Asking(client))
     }
 
     /// Prints an answer: as it is, or for people.
@@ -321,7 +338,7 @@ pub fn show(arguments: &ShowArguments) -> Result<(), Failure> {
     Ok(())
 }
 
-fn fetch(client: &Client, what: What) -> Result<Value, Failure> {
+fn fetch(client: &Asking, what: What) -> Result<Value, Failure> {
     let path = match what {
         What::Status => "/status",
         What::Softwires => "/softwires",
