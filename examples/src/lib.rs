@@ -2,6 +2,7 @@
 //!
 //! The programs themselves are in `src/bin`; everything they do that is worth a test is here.
 
+pub mod binding_log;
 pub mod capture;
 pub mod check;
 pub mod config;

@@ -258,4 +258,4 @@ fn open_checked(name: &str, medium: &Shared) -> Result<Database, StoreError> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

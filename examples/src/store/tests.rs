@@ -10,10 +10,10 @@ use redb::backends::InMemoryBackend;
 use super::*;
 
 /// A directory that goes away with it.
-pub(super) struct Directory(PathBuf);
+pub(crate) struct Directory(PathBuf);
 
 impl Directory {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("lw4o6-store-{}-{number}", std::process::id());
@@ -22,7 +22,7 @@ impl Directory {
         Self(path)
     }
 
-    pub(super) fn file(&self) -> PathBuf {
+    pub(crate) fn file(&self) -> PathBuf {
         self.0.join("state")
     }
 }
