@@ -39,11 +39,13 @@ fn the_engine_does_what_the_model_does() {
         }
     }
     let count = |name: &str| seen.get(name).copied().unwrap_or(0);
-    let packets: u64 = seen
-        .iter()
-        .filter(|(name, _)| !name.starts_with('*'))
-        .map(|(_, count)| count)
-        .sum();
+    let outcomes = seen.iter().filter(|(name, _)| !name.starts_with('*'));
+    let packets: u64 = outcomes.clone().map(|(_, count)| count).sum();
+    if std::env::var_os("LW4O6_SEEN").is_some() {
+        for (name, count) in &seen {
+            println!("{count:8} {name}");
+        }
+    }
     assert_eq!(count(OPERATIONS), runs * LENGTH as u64);
     // `cargo xtask full` reads this line.
     println!(
@@ -51,7 +53,7 @@ fn the_engine_does_what_the_model_does() {
         count(OPERATIONS),
         count(BATCHES),
         count(CHANGES),
-        seen.len(),
+        outcomes.count(),
     );
 }
 

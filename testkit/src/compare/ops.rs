@@ -178,7 +178,7 @@ impl Player {
                 0 => {
                     pieces.remove(at);
                 }
-                1 => pieces.push(pieces[at].clone()),
+                1 => pieces.push(again(c, side, &pieces[at])),
                 2 => overlap(c, side, &mut pieces[at]),
                 3 => maybe_damage(c, &mut pieces[at]),
                 _ => {
@@ -304,6 +304,20 @@ fn internet_fragments(c: &mut Choices) -> (ModelSide, Vec<Vec<u8>>) {
     let (src, dst) = (remote(c), subscriber(c, &to));
     let packet = transport(c, src, dst, 1);
     (ModelSide::Internet, cut_v4(c, &packet))
+}
+
+/// A fragment once more, now and then with other bytes at its start, which in a first fragment are
+/// its ports.
+fn again(c: &Choices, side: ModelSide, piece: &[u8]) -> Vec<u8> {
+    let mut piece = piece.to_vec();
+    let at = if side == ModelSide::Internet { 0 } else { 40 };
+    let start = piece.get(at).map_or(0, |first| usize::from(first & 15) * 4) + at;
+    if let Some(byte) = piece.get_mut(start + 1)
+        && c.clone().once_in(4)
+    {
+        *byte ^= 4;
+    }
+    piece
 }
 
 /// Moves a fragment, so that it overlaps its neighbors or leaves a hole.
