@@ -219,7 +219,8 @@ pub(crate) fn is_tunnel_loop(packet: &[u8], inner: &Inner, tunnel: Ends) -> bool
     if inner.protocol != IpProtocol::IPV6 || inner.is_later_fragment() {
         return false;
     }
-    let nested = packet.get(inner.header_len.into()..).unwrap_or_default();
+    let payload = usize::from(inner.header_len)..usize::from(inner.total_len); // without padding
+    let nested = packet.get(payload).unwrap_or_default();
     Ipv6Header::split_quoted(nested).is_ok_and(|(nested, _)| {
         let Ends { b4, aftr } = tunnel;
         let ends = (nested.src(), nested.dst());

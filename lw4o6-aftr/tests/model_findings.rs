@@ -110,3 +110,15 @@ fn a_fragment_beyond_the_longest_datagram_is_not_cut() {
     let out = bench.softwire(&tunnel(B4_FULL, AFTR, &inner).build());
     assert_eq!(to_internet(&out), one_hop_on(&inner));
 }
+
+#[test]
+fn padding_behind_a_packet_makes_no_tunnel_loop_of_it() {
+    // R-202 is about a tunnel packet inside, of which this one has no whole header.
+    let nested = tunnel(B4_FULL, AFTR, &[0; 8]).build();
+    let packet = V4::raw(41, REMOTE_IP, "192.0.2.20", &nested[..32]).build();
+    let padded = [&packet[..], &nested[32..]].concat();
+    let out = Bench::new().internet(&padded);
+    assert_eq!(to_b4(&out, AFTR, B4_FULL), one_hop_on(&packet));
+    let whole = V4::raw(41, REMOTE_IP, "192.0.2.20", &nested).build();
+    dropped(&Bench::new().internet(&whole), DropReason::TunnelLoop);
+}
