@@ -34,6 +34,7 @@ mod share;
 mod slab;
 mod split;
 mod timed_map;
+pub mod trace;
 mod tracker;
 mod upstream;
 mod verdict;

@@ -122,7 +122,7 @@ pub(crate) struct Tracker<D> {
     capacity: usize,
     held_bytes: usize,
     share: Share,
-    given_up: usize, // held fragments that went with an evicted context, for `expire` to report
+    given_up: usize, // held fragments that went with an evicted context, for `take_evicted`
     evictions: u64,
     limits: Limits,
 }
@@ -329,17 +329,20 @@ impl<D: Copy> Tracker<D> {
         None
     }
 
-    /// Forgets contexts of a side that are older than the timeout; returns how many held fragments
-    /// are given up with them, and were with evicted ones since the last call. // R-148
-    pub(crate) fn expire(&mut self, slab: &mut Slab, now: Instant, side: Side) -> usize {
-        let mut lost = self.take_evicted(side);
-        while let Some((slot, born)) = self.half(side).contexts.oldest() {
-            if born + self.limits.timeout > now {
-                break;
-            }
-            lost += self.close(slab, At { side, slot });
+    /// Forgets a context of a side that is older than the timeout; returns how many held fragments
+    /// are given up with it. // R-148
+    pub(crate) fn expire_next(
+        &mut self,
+        slab: &mut Slab,
+        now: Instant,
+        side: Side,
+    ) -> Option<(FragmentKey, usize)> {
+        let (slot, born) = self.half(side).contexts.oldest()?;
+        if born + self.limits.timeout > now {
+            return None;
         }
-        lost
+        let key = self.half(side).contexts.key(slot)?;
+        Some((key, self.close(slab, At { side, slot })))
     }
 
     /// Fragments of a side that are held, or were and have not been reported as given up.
@@ -350,8 +353,9 @@ impl<D: Copy> Tracker<D> {
         }
     }
 
-    /// Only the side of the Internet evicts.
-    const fn take_evicted(&mut self, side: Side) -> usize {
+    /// How many held fragments went with evicted contexts since the last call. Only the side of the
+    /// Internet evicts.
+    pub(crate) const fn take_evicted(&mut self, side: Side) -> usize {
         match side {
             Side::Softwire => 0,
             Side::Internet => core::mem::replace(&mut self.given_up, 0),

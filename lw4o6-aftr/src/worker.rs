@@ -22,6 +22,7 @@ use crate::reassembly::Reassembly;
 use crate::refusal::{Answer, Refusal};
 use crate::settings::Settings;
 use crate::slab::{OutQueue, Slab};
+use crate::trace::{Tracer, Way};
 use crate::tracker::Tracker;
 use crate::{Cause, Destination, DropReason, Output, Side, Verdict};
 
@@ -61,6 +62,7 @@ pub struct Worker {
     pub(crate) after: usize,
     /// Held fragments wait to be taken out.
     pub(crate) releasing: bool,
+    pub(crate) tracer: Option<Box<Tracer>>,
 }
 
 /// Whether a packet in the scratch buffer has been counted as received.
@@ -97,6 +99,7 @@ impl Worker {
             started: false,
             after: 0,
             releasing: false,
+            tracer: None,
             slab,
             settings,
             generation,
@@ -117,6 +120,7 @@ impl Worker {
         if self.is_full() {
             let verdict = Verdict::Drop(DropReason::OutputFull);
             self.count(side, frame.len(), verdict);
+            self.trace_full(side, frame.packet());
             return verdict;
         }
         self.process_single(now, side, frame)
@@ -305,9 +309,16 @@ impl Worker {
         found: Found,
     ) -> Verdict {
         let len = frame.len();
+        let draft = match self.tracer {
+            Some(_) => self.draft(side, Way::In, frame.packet(), read, found),
+            None => None,
+        };
         self.count_arrival(read, found, frame.len());
         let emitted = self.finish(now, side, frame, read, found);
         let verdict = self.cut(frame, emitted);
+        if let Some(draft) = draft {
+            self.trace(&draft, verdict, frame.packet());
+        }
         self.count(side, len, verdict);
         self.count_icmpv4(read, len, verdict);
         self.release(now);
@@ -337,9 +348,16 @@ impl Worker {
             if seen == Seen::First {
                 self.count_arrival(&read, found, len);
             }
+            let draft = match self.tracer {
+                Some(_) => self.draft(side, Way::Late, frame.packet(), &read, found),
+                None => None,
+            };
             let emitted = self.finish(now, side, &mut frame, &read, found);
             let place = self.queue.len();
             let verdict = self.cut(&mut frame, emitted);
+            if let Some(draft) = draft {
+                self.trace(&draft, verdict, frame.packet());
+            }
             self.count_late(side, len, verdict);
             self.queue_first(&frame, verdict, place);
         }
@@ -440,15 +458,23 @@ impl Worker {
     /// Gives up what has waited too long. R-128 R-148
     fn expire(&mut self, now: Instant) {
         for side in Side::ALL {
-            let lost = self.tracker.expire(&mut self.slab, now, side);
-            self.discard(side, DropReason::FragmentNoFirst, lost);
+            let evicted = self.tracker.take_evicted(side);
+            self.discard(side, DropReason::FragmentNoFirst, evicted);
+            while let Some((key, lost)) = self.tracker.expire_next(&mut self.slab, now, side) {
+                self.discard(side, DropReason::FragmentNoFirst, lost);
+                if lost > 0 {
+                    self.trace_waited(key, DropReason::FragmentNoFirst);
+                }
+            }
         }
         while let Some(expired) = match &mut self.ipv4_reassembly {
             Some(reassembly) => reassembly.expire_next(&mut self.slab, now),
             None => None,
         } {
-            let lost = expired.fragments;
-            self.discard(Side::Internet, DropReason::Ipv4ReassemblyTimeout, lost);
+            let (lost, ends) = (expired.fragments, (expired.src, expired.dst));
+            let reason = DropReason::Ipv4ReassemblyTimeout;
+            self.discard(Side::Internet, reason, lost);
+            self.trace_expired(Side::Internet, ends, 0, reason);
         }
         while let Some(expired) = self.reassembly.expire_next(&mut self.slab, now) {
             let len = expired.first.map_or(0, <[u8]>::len);
@@ -457,8 +483,10 @@ impl Worker {
             {
                 room.copy_from_slice(first);
             }
-            let lost = expired.fragments;
-            self.discard(Side::Softwire, DropReason::Ipv6ReassemblyTimeout, lost);
+            let (lost, ends) = (expired.fragments, (expired.src, expired.dst));
+            let reason = DropReason::Ipv6ReassemblyTimeout;
+            self.discard(Side::Softwire, reason, lost);
+            self.trace_expired(Side::Softwire, ends, len, reason);
             if len > 0 {
                 self.tell_timeout(now, len);
             }

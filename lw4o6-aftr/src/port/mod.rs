@@ -38,6 +38,7 @@ pub use self::counters::{PortCounters, SharedCounters};
 use self::header::Header;
 use self::neighbor::Neighbor;
 use self::tally::Tally;
+use crate::trace::{Trace, TraceFilter};
 use crate::{Cause, Destination, DropReason, Kind, Output, Side, Verdict, Worker};
 
 /// Frames of one side that one call hands to the worker at once.
@@ -283,6 +284,18 @@ impl EthernetPort {
         self.counters.accounts(&self.worker.counters)
     }
 
+    /// Traces the frames that match, from now on; without a filter none. As
+    /// [`Worker::set_trace`], and frames that the port drops are traced too.
+    pub fn set_trace(&mut self, filter: Option<TraceFilter>) {
+        self.worker.set_trace(filter);
+        self.worker.trace_behind_ethernet();
+    }
+
+    /// The next record of a traced frame, oldest first.
+    pub fn poll_trace(&mut self) -> Option<Trace> {
+        self.worker.poll_trace()
+    }
+
     /// The counters for other threads to read.
     #[must_use]
     pub fn shared_counters(&self) -> SharedCounters {
@@ -395,7 +408,7 @@ impl EthernetPort {
         };
         let link = *self.link(side);
         if resolve::push_header(frame, &link, dst, resolve::ip_ethertype(side)).is_err() {
-            return self.refuse(DropReason::NoHeadroom);
+            return self.refuse_out(side, frame.packet(), DropReason::NoHeadroom);
         }
         self.count_transmitted(side, frame.len());
         PortVerdict::Transmit(link.nic)
@@ -404,16 +417,18 @@ impl EthernetPort {
     /// Keeps a packet until the next hop is known; the oldest gives way (RFC 4861 §7.2.2).
     fn wait(&mut self, side: Side, packet: &[u8]) -> PortVerdict {
         let limit = self.config.waiting;
+        let reason = DropReason::NeighborUnresolved;
         if limit == 0 {
-            return self.refuse(DropReason::NeighborUnresolved);
+            return self.refuse_out(side, packet, reason);
         }
         let line = self.waiting_mut(side);
         line.push_back(packet.into());
-        if line.len() > limit {
-            line.pop_front();
+        if line.len() > limit
+            && let Some(oldest) = line.pop_front()
+        {
             self.counters.add(side, OfSide::Displaced, 1);
             // The frame that is lost is an older one; this one is kept.
-            let _ = self.refuse(DropReason::NeighborUnresolved);
+            let _ = self.refuse_out(side, &oldest, reason);
         }
         PortVerdict::Consumed
     }
@@ -453,8 +468,16 @@ impl EthernetPort {
     }
 
     /// Counts a frame that did not reach the worker.
-    fn count_outside(&self, nic: Nic, frame: &[u8], verdict: PortVerdict) {
+    fn count_outside(&mut self, nic: Nic, frame: &[u8], verdict: PortVerdict) {
         let side = self.side_or_guess(nic, frame);
+        if self.worker.tracer.is_some() {
+            let verdict = match verdict {
+                PortVerdict::Local(_, kind) => Verdict::Local(kind),
+                PortVerdict::Drop(reason) => Verdict::Drop(reason),
+                PortVerdict::Consumed | PortVerdict::Transmit(_) => Verdict::Consumed,
+            };
+            self.worker.trace_link(side, frame, verdict);
+        }
         let fate = match verdict {
             PortVerdict::Local(..) => OfSide::Local,
             PortVerdict::Drop(_) => OfSide::Dropped,
@@ -494,6 +517,12 @@ impl EthernetPort {
     fn refuse(&mut self, reason: DropReason) -> PortVerdict {
         self.counters.dropped(reason);
         PortVerdict::Drop(reason)
+    }
+
+    /// Refuses a packet on its way out.
+    fn refuse_out(&mut self, side: Side, packet: &[u8], reason: DropReason) -> PortVerdict {
+        self.worker.trace_out(side, packet, reason);
+        self.refuse(reason)
     }
 
     /// The side a frame belongs to, by interface, tag and type.

@@ -93,7 +93,13 @@ impl Bench {
     }
 
     fn expire(&mut self, now: Instant) -> usize {
-        let sides = Side::ALL.map(|side| self.tracker.expire(&mut self.slab, now, side));
+        let sides = Side::ALL.map(|side| {
+            let mut lost = self.tracker.take_evicted(side);
+            while let Some((_, more)) = self.tracker.expire_next(&mut self.slab, now, side) {
+                lost += more;
+            }
+            lost
+        });
         sides.iter().sum()
     }
 

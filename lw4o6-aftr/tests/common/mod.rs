@@ -10,12 +10,15 @@
     missing_docs,
     unreachable_pub,
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     reason = "every test file uses a part of it, and a panic is a failed test"
 )]
 
 pub mod fragments;
+pub mod traced;
 pub mod traffic;
 
+use lw4o6_aftr::trace::{Trace, TraceFilter};
 use lw4o6_aftr::{Aftr, AftrConfig, Counter, DropReason, Output, Side, Verdict, Worker};
 use lw4o6_binding::table::{
     AtomicU64, Pool, Slot, TableConfig, TableShared, TableWriter, arena_words,
@@ -185,7 +188,10 @@ impl Bench {
     pub fn feed(&mut self, side: Side, packet: &[u8]) -> Outcome {
         let mut storage = vec![0; HEADROOM + packet.len() + 64];
         let mut frame = FrameBuf::with_headroom(&mut storage, HEADROOM, packet).unwrap();
+        self.worker.set_trace(Some(TraceFilter::default()));
         let verdict = self.worker.process(self.now, side, &mut frame);
+        traced::traced(&self.traces(), verdict);
+        self.worker.set_trace(None);
         let packet = frame.packet().to_vec();
         let outputs = self.drain();
         Outcome {
@@ -206,10 +212,22 @@ impl Bench {
         outputs
     }
 
+    /// The records of traced packets.
+    pub fn traces(&mut self) -> Vec<Trace> {
+        std::iter::from_fn(|| self.worker.poll_trace()).collect()
+    }
+
     /// Lets milliseconds pass.
     pub fn pass(&mut self, millis: u64) -> Vec<(Output, Vec<u8>)> {
         self.now += core::time::Duration::from_millis(millis);
+        let discarded = self.counter(Counter::Discarded);
+        self.worker.set_trace(Some(TraceFilter::default()));
         self.worker.handle_timeout(self.now);
+        let records = self.traces();
+        records.iter().for_each(traced::consistent);
+        let given_up = self.counter(Counter::Discarded) > discarded;
+        assert!(!given_up || !records.is_empty());
+        self.worker.set_trace(None);
         self.drain()
     }
 
