@@ -14,9 +14,12 @@
 //! enough reason to begin with a user namespace in which we are.
 
 pub mod agent;
+pub mod blast;
 pub mod endpoint;
 pub mod host;
+pub mod impair;
 pub mod namespace;
+pub mod null;
 pub mod probe;
 pub mod raw;
 pub mod scenario;
@@ -30,6 +33,7 @@ mod fragments;
 mod hairpin;
 mod mtu;
 mod running;
+mod speed;
 mod spoof;
 mod subscriber;
 

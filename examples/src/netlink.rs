@@ -65,6 +65,22 @@ impl Link {
     }
 }
 
+/// What an interface has counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct LinkStats {
+    /// Frames received.
+    pub received: u64,
+    /// Bytes in them, without check sequences.
+    pub received_bytes: u64,
+    /// Frames received and dropped by the kernel's own stack or for want of room.
+    pub dropped: u64,
+    /// Frames sent.
+    pub transmitted: u64,
+    /// Frames that could not be sent.
+    pub not_transmitted: u64,
+}
+
 /// One end of a pair of virtual Ethernet interfaces.
 #[derive(Clone, Debug)]
 pub struct VethEnd {
@@ -133,6 +149,26 @@ impl Netlink {
             }
         });
         link.map(|link| link_of(&link)).ok_or_else(no_answer)
+    }
+
+    /// What the interface has counted since it was made.
+    ///
+    /// # Errors
+    ///
+    /// `ENODEV` where there is none of this name.
+    pub fn stats(&mut self, name: &str) -> io::Result<LinkStats> {
+        let mut message = LinkMessage::default();
+        message
+            .attributes
+            .push(LinkAttribute::IfName(name.to_owned()));
+        let answers = self.request(RouteNetlinkMessage::GetLink(message), 0)?;
+        let stats = answers.iter().find_map(|answer| {
+            let RouteNetlinkMessage::NewLink(link) = answer else {
+                return None;
+            };
+            link.attributes.iter().find_map(stats_of)
+        });
+        stats.ok_or_else(no_answer)
     }
 
     /// Creates a pair of virtual Ethernet interfaces, joined by a wire.
@@ -450,6 +486,19 @@ fn link_of(message: &LinkMessage) -> Link {
         }
     }
     link
+}
+
+fn stats_of(attribute: &LinkAttribute) -> Option<LinkStats> {
+    let LinkAttribute::Stats64(stats) = attribute else {
+        return None;
+    };
+    Some(LinkStats {
+        received: stats.rx_packets,
+        received_bytes: stats.rx_bytes,
+        dropped: stats.rx_dropped,
+        transmitted: stats.tx_packets,
+        not_transmitted: stats.tx_dropped,
+    })
 }
 
 fn mtu_of(attribute: &RouteAttribute) -> Option<u32> {

@@ -208,7 +208,8 @@ fn scenarios_are_listed_by_name() {
             "hairpin-aftr",
             "fragments-aftr",
             "mtu-aftr",
-            "spoof-aftr"
+            "spoof-aftr",
+            "speed-aftr"
         ]
     );
     assert!(text.lines().all(|line| line.split_whitespace().count() > 3));

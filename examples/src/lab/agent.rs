@@ -17,9 +17,12 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::blast::{self, Blast};
 use super::endpoint::{self, EndpointConfig};
 use super::host::{self, Setup};
+use super::impair::{ImpairedLink, Impairment, LinkHandle};
 use super::namespace;
+use super::null::NullForwarder;
 use super::probe::{self, Probe};
 use super::raw::{self, Collect, Inject, Watch, Watches};
 use super::traffic::{self, Download, Exchange, Knock, Serve};
@@ -54,6 +57,20 @@ pub enum Request {
     Listen(SocketAddrV4),
     /// Datagrams waited for.
     Collect(Collect),
+    /// An impaired link in the background, for as long as the agent lives.
+    Impair(ImpairedLink),
+    /// Does something else to what it carries.
+    Tune([Impairment; 2]),
+    /// What it did.
+    Impaired,
+    /// A forwarder that does nothing, between these interfaces, in the background.
+    Null([String; 2]),
+    /// Ends it.
+    StopNull,
+    /// As many frames as possible.
+    Blast(Blast),
+    /// What this interface has counted.
+    Stats(String),
     /// The path MTU that the kernel has learned.
     PathMtu(std::net::Ipv4Addr),
     /// Becomes `lwaftr run`, until SIGTERM.
@@ -213,6 +230,16 @@ pub fn main(parent: i32) -> u8 {
 struct Held {
     watches: Watches,
     sockets: BTreeMap<SocketAddrV4, UdpSocket>,
+    link: Option<LinkHandle>,
+    null: Option<NullForwarder>,
+}
+
+impl Held {
+    fn link(&self) -> Result<&LinkHandle, String> {
+        self.link
+            .as_ref()
+            .ok_or_else(|| "there is no link here".to_owned())
+    }
 }
 
 fn serve(request: &Request, held: &mut Held) -> Result<Value, String> {
@@ -235,6 +262,22 @@ fn serve(request: &Request, held: &mut Held) -> Result<Value, String> {
             let socket = held.map_or_else(|| raw::listen(collect.at), Ok);
             value(socket.and_then(|socket| raw::collect(&socket, collect)))
         }
+        Request::Impair(link) => value(LinkHandle::start(link).map(|link| {
+            held.link = Some(link);
+        })),
+        Request::Tune(directions) => value(held.link().map(|link| link.tune(*directions))),
+        Request::Impaired => value(held.link().map(LinkHandle::counters)),
+        Request::Null(interfaces) => value(NullForwarder::start(interfaces).map(|null| {
+            held.null = Some(null);
+        })),
+        Request::StopNull => value(
+            held.null
+                .take()
+                .ok_or_else(|| "there is no forwarder here".to_owned())
+                .and_then(NullForwarder::stop),
+        ),
+        Request::Blast(frames) => value(blast::blast(frames)),
+        Request::Stats(interface) => value(blast::stats(interface)),
         Request::PathMtu(to) => value(host::path_mtu(*to)),
         Request::Lwaftr { .. } => Err("lwaftr runs in the foreground".to_owned()),
     }

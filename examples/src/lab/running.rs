@@ -85,22 +85,29 @@ pub(super) fn config(settings: &Settings) -> String {
     )
 }
 
-/// The softwire file.
+/// The softwire file of `subscribers`.
 pub(super) fn softwires(subscribers: &[Subscriber]) -> Result<String, String> {
-    let mut instance = Instance::new("lab".to_owned(), 16, MTU - TUNNEL, MTU + TUNNEL);
-    for subscriber in subscribers {
-        let binding = Binding {
-            b4: subscriber.b4(),
-            prefix_len: 128,
-            ipv4: subscriber.ipv4,
-            ports: subscriber.ports,
-            aftr: AFTR,
-            origin: Origin::Static,
-            expires: Expiry::Never,
-        };
+    let binding = |subscriber: &Subscriber| Binding {
+        b4: subscriber.b4(),
+        prefix_len: 128,
+        ipv4: subscriber.ipv4,
+        ports: subscriber.ports,
+        aftr: AFTR,
+        origin: Origin::Static,
+        expires: Expiry::Never,
+    };
+    let bindings: Vec<Binding> = subscribers.iter().map(binding).collect();
+    softwire_file(&bindings)
+}
+
+/// A softwire file with these bindings, and room for some more.
+pub(super) fn softwire_file(bindings: &[Binding]) -> Result<String, String> {
+    let room = u32::try_from(bindings.len()).unwrap_or(u32::MAX).max(16);
+    let mut instance = Instance::new("lab".to_owned(), room, MTU - TUNNEL, MTU + TUNNEL);
+    for &binding in bindings {
         instance.bindings.push(binding.into());
     }
     let mut text = Vec::new();
-    export(&mut text, &[instance], clock(), Layout::Pretty).map_err(|error| error.to_string())?;
+    export(&mut text, &[instance], clock(), Layout::Compact).map_err(|error| error.to_string())?;
     String::from_utf8(text).map_err(|error| error.to_string())
 }

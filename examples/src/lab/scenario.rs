@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-use super::{aftr, basic, fragments, hairpin, mtu, spoof};
+use super::{aftr, basic, fragments, hairpin, mtu, speed, spoof};
 use crate::stopwatch::Stopwatch;
 
 /// A scenario of the lab.
@@ -51,6 +51,11 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "spoof-aftr",
         about: "forged sources, ports, tunnels and errors among good traffic: nothing passes",
         run: spoof::run,
+    },
+    Scenario {
+        name: "speed-aftr",
+        about: "64-byte frames through lwaftr and through a forwarder that does nothing, one core",
+        run: speed::run,
     },
 ];
 

@@ -16,6 +16,7 @@ use lw4o6_wire::ethernet::MacAddr;
 use super::agent::{Agent, Request};
 use super::endpoint::EndpointConfig;
 use super::host::{Interface, Setup};
+use super::impair::{ImpairedLink, Impairment};
 use crate::netlink::{Netlink, VethEnd};
 
 /// The host on the Internet.
@@ -133,6 +134,8 @@ pub struct Topology {
     pub homes: Vec<Home>,
     /// The access router.
     pub access: Agent,
+    /// The impaired link between the lwAFTR and the access router, `left` towards the lwAFTR.
+    pub link: Option<Agent>,
     netlink: Netlink,
 }
 
@@ -143,7 +146,21 @@ impl Topology {
     ///
     /// What the kernel refuses.
     pub fn build(subscribers: &[Subscriber]) -> Result<Self, String> {
+        Self::build_over(subscribers, None)
+    }
+
+    /// The same, with a link between the lwAFTR and the access router that does what is asked for: to
+    /// what the lwAFTR sends, then to what it gets; `seed` is where its random numbers begin.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refuses.
+    pub fn build_over(
+        subscribers: &[Subscriber],
+        link: Option<([Impairment; 2], u64)>,
+    ) -> Result<Self, String> {
         let mut topology = Self {
+            link: link.map(|_| Agent::start("link")).transpose()?,
             internet: Agent::start("internet")?,
             aftr: Agent::start("aftr")?,
             access: Agent::start("access")?,
@@ -155,12 +172,11 @@ impl Topology {
             (&topology.aftr, "up0", mac(2)),
         ];
         wire(&mut topology.netlink, a, b, MTU)?;
-        let [a, b] = [
-            (&topology.aftr, "down0", mac(3)),
-            (&topology.access, "up0", mac(4)),
-        ];
-        wire(&mut topology.netlink, a, b, MTU)?;
+        topology.wire_access()?;
         topology.set_up_middle()?;
+        if let Some((directions, seed)) = link {
+            topology.start_link(directions, seed)?;
+        }
         for subscriber in subscribers {
             topology.add_home(*subscriber)?;
         }
@@ -172,6 +188,29 @@ impl Topology {
     #[must_use]
     pub fn neighbors_of_middle() -> [MacAddr; 2] {
         [mac(1), mac(4)]
+    }
+
+    /// The wire, or two wires and a link, between the lwAFTR and the access router.
+    fn wire_access(&mut self) -> Result<(), String> {
+        let near = (&self.aftr, "down0", mac(3));
+        let far = (&self.access, "up0", mac(4));
+        let Some(link) = &self.link else {
+            return wire(&mut self.netlink, near, far, MTU);
+        };
+        wire(&mut self.netlink, near, (link, "left", mac(5)), MTU)?;
+        wire(&mut self.netlink, (link, "right", mac(6)), far, MTU)
+    }
+
+    fn start_link(&mut self, directions: [Impairment; 2], seed: u64) -> Result<(), String> {
+        let Some(link) = &mut self.link else {
+            return Ok(());
+        };
+        ask(link, vec![quiet("left"), quiet("right")], no_ipv6())?;
+        link.ask(&Request::Impair(ImpairedLink {
+            interfaces: ["left", "right"].map(str::to_owned),
+            seed,
+            directions,
+        }))
     }
 
     fn set_up_middle(&mut self) -> Result<(), String> {
@@ -260,7 +299,7 @@ pub fn mac(n: u8) -> MacAddr {
     MacAddr([0x02, 0x4f, 0x36, 0, 0, n])
 }
 
-fn wire(
+pub(super) fn wire(
     netlink: &mut Netlink,
     a: (&Agent, &str, MacAddr),
     b: (&Agent, &str, MacAddr),
@@ -285,6 +324,12 @@ fn ask(
         settings,
         interfaces,
     }))
+}
+
+/// Gives the agent's kernel interfaces and nothing to say on them.
+pub(super) fn bare(agent: &mut Agent, interfaces: &[&str]) -> Result<(), String> {
+    let interfaces = interfaces.iter().map(|name| quiet(name)).collect();
+    ask(agent, interfaces, no_ipv6())
 }
 
 fn quiet(name: &str) -> Interface {
