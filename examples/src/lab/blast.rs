@@ -101,6 +101,10 @@ pub struct Blasted {
     pub seconds: f64,
     /// Millions of frames taken a second.
     pub mpps: f64,
+    /// Processor time that it took, in seconds; less than `seconds` where the machine is shared.
+    pub cpu_seconds: f64,
+    /// Millions of frames taken in a second of processor time.
+    pub mpps_of_cpu: f64,
 }
 
 /// What arrived at an interface.
@@ -159,7 +163,7 @@ pub fn stay_on(core: usize) -> Result<(), String> {
 fn send(prepared: &mut Prepared, blast: &Blast) -> Blasted {
     let (mut at, mut sent, mut not_sent) = (0, 0u64, 0u64);
     let until = Duration::from_secs_f64(blast.seconds.clamp(0.0, 1e6));
-    let watch = Stopwatch::start();
+    let (watch, before) = (Stopwatch::start(), sys::thread_time());
     loop {
         let elapsed = watch.elapsed();
         if elapsed >= until {
@@ -187,6 +191,7 @@ fn send(prepared: &mut Prepared, blast: &Blast) -> Blasted {
         }
     }
     let seconds = watch.elapsed().as_secs_f64();
+    let cpu_seconds = sys::thread_time().saturating_sub(before).as_secs_f64();
     Blasted {
         interface: blast.interface.clone(),
         frames: prepared.len(),
@@ -194,6 +199,8 @@ fn send(prepared: &mut Prepared, blast: &Blast) -> Blasted {
         not_sent,
         seconds,
         mpps: mpps(sent, seconds),
+        cpu_seconds,
+        mpps_of_cpu: mpps(sent, cpu_seconds),
     }
 }
 

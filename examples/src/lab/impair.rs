@@ -469,7 +469,7 @@ mod tests {
             src: [192, 0, 2, 1].into(),
             dst: [192, 0, 2, 2].into(),
         };
-        let mut capable = [&frame(0, 0, 0)[..14], &fields.to_bytes()].concat();
+        let mut capable = [&frame(0, 0, 20)[..14], &fields.to_bytes()].concat();
         assert!(mark(&mut capable));
         assert_eq!(capable[15], 3);
         assert!(lw4o6_wire::checksum::verify(&capable[14..]));

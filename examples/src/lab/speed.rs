@@ -69,6 +69,8 @@ struct Measured {
     offered: f64,
     /// Millions of frames that arrived at the far host a second, while they were sent.
     arrived: f64,
+    /// Millions of them in a second of the middle's processor time.
+    of_cpu: f64,
     /// Frames sent.
     sent: u64,
     /// Frames that arrived at the far host, by its own count.
@@ -105,10 +107,16 @@ pub(super) fn run(facts: &mut Facts) -> Result<(), String> {
                 .map_or(0.0, |rates| median(rates.iter().map(of)))
         };
         facts.note("offered-mpps", median(lwaftr, |run| run.offered));
-        let [null, lwaftr] = [null, lwaftr].map(|rates| median(rates, |run| run.arrived));
-        facts.note("null-forwarder-mpps", null);
-        facts.note("lwaftr-mpps", lwaftr);
-        facts.note("percent-of-null", (100.0 * lwaftr / null.max(1e-9)).round());
+        for (of, name) in [
+            ((|run| run.arrived) as fn(&Measured) -> f64, ""),
+            (|run| run.of_cpu, "-of-cpu"),
+        ] {
+            let [null, lwaftr] = [null, lwaftr].map(|rates| median(rates, of));
+            facts.note(&format!("null-forwarder-mpps{name}"), null);
+            facts.note(&format!("lwaftr-mpps{name}"), lwaftr);
+            let percent = (100.0 * lwaftr / null.max(1e-9)).round();
+            facts.note(&format!("percent-of-null{name}"), percent);
+        }
     }
     facts.group(None);
     Ok(())
@@ -121,6 +129,7 @@ fn alone(bindings: &[Binding], facts: &mut Facts) -> Result<(), String> {
     let sent = line.blast(BlastSide::V4, bindings)?;
     let after: LinkStats = line.middle.ask(&Request::Stats("up0".to_owned()))?;
     facts.note("generator-mpps", sent.mpps);
+    facts.note("generator-mpps-of-cpu", sent.mpps_of_cpu);
     facts.expect(
         "generator-counts-what-arrives",
         after.received - before.received,
@@ -239,14 +248,17 @@ impl Line {
         near.0
             .tell(&Request::Blast(blast(near.1, &frames, (None, SECONDS))))?;
         wait(Duration::from_secs_f64(SECONDS / 4.0));
-        let (watch, start) = (Stopwatch::start(), stats()?);
+        let middle = self.middle.id();
+        let (watch, cpu, start) = (Stopwatch::start(), processor_time(middle), stats()?);
         wait(Duration::from_secs_f64(SECONDS / 2.0));
         let (elapsed, end) = (watch.elapsed(), stats()?);
+        let cpu = processor_time(middle) - cpu;
         let sent: Blasted = near.0.answer()?;
         let received = settled(stats)? - before.received;
         Ok(Measured {
             offered: sent.mpps,
             arrived: mpps(end.received - start.received, elapsed.as_secs_f64()),
+            of_cpu: mpps(end.received - start.received, cpu),
             sent: sent.sent + primed,
             received,
         })
@@ -257,6 +269,16 @@ impl Line {
         self.left
             .ask(&Request::Blast(blast("l0", &frames, (None, SECONDS))))
     }
+}
+
+/// Processor time of all threads of a process, in seconds; 0 where the kernel does not say.
+fn processor_time(process: u32) -> f64 {
+    let tasks = std::fs::read_dir(format!("/proc/{process}/task"));
+    let times = tasks.into_iter().flatten().flatten().filter_map(|task| {
+        let text = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
+        text.split_whitespace().next()?.parse::<u64>().ok()
+    });
+    Duration::from_nanos(times.sum()).as_secs_f64()
 }
 
 /// Frames received, once no more come.

@@ -8,6 +8,7 @@ use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr;
+use std::time::Duration;
 
 /// Frames, and the requests that send them.
 pub(super) struct Prepared {
@@ -68,6 +69,23 @@ impl Prepared {
         };
         check(sent)?;
         usize::try_from(sent).map_err(|_| io::ErrorKind::InvalidData.into())
+    }
+}
+
+/// Processor time that this thread has used.
+pub(super) fn thread_time() -> Duration {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the pointer is to a structure that outlives the call.
+    let done = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    let nanos = u32::try_from(time.tv_nsec).unwrap_or(0);
+    if done == 0 {
+        Duration::new(seconds, nanos)
+    } else {
+        Duration::ZERO
     }
 }
 
