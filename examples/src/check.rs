@@ -185,6 +185,24 @@ fn settings(old: &Config, new: &Config) -> Result<Vec<String>, Failure> {
         {
             instance.remove("softwires");
         }
+        // A section that is left out is one of defaults.
+        let file = &config.file;
+        let sections = [
+            ("forwarding", toml::Value::try_from(&file.forwarding)),
+            ("icmp", toml::Value::try_from(&file.icmp)),
+            ("reassembly", toml::Value::try_from(&file.reassembly)),
+            ("fragments", toml::Value::try_from(&file.fragments)),
+            ("table", toml::Value::try_from(&file.table)),
+            ("run", toml::Value::try_from(&file.run)),
+            ("state", toml::Value::try_from(&file.state)),
+            ("management", toml::Value::try_from(&file.management)),
+        ];
+        for (name, section) in sections {
+            let section = section.map_err(|error| Failure::at_config(&config.path, &error))?;
+            if let Some(all) = value.as_table_mut() {
+                all.insert(name.to_owned(), section);
+            }
+        }
         let mut lines = BTreeSet::new();
         flatten("", &value, &mut lines);
         let instance = &config.instance;
@@ -253,6 +271,11 @@ impl Differences {
         for setting in &self.settings {
             let _ = writeln!(out, "{setting}");
         }
+        let name = |line: &String| {
+            line.get(2..)
+                .and_then(|line| Some(line.split_once(" = ")?.0.to_owned()))
+        };
+        let names: BTreeSet<_> = self.settings.iter().filter_map(name).collect();
         let _ = writeln!(
             out,
             "{} softwires added, {} removed, {} changed, {} unchanged; {} settings differ",
@@ -260,7 +283,7 @@ impl Differences {
             self.removed.len(),
             self.changed.len(),
             self.unchanged,
-            self.settings.len(),
+            names.len(),
         );
         out
     }

@@ -133,16 +133,15 @@ fn table(registry: &mut Registry, snapshot: &Snapshot) {
 }
 
 /// Name, help and value of each counter of an interface.
-fn io_counters(counters: &IoCounters) -> Vec<(&'static str, String, u64)> {
+fn io_counters(counters: &IoCounters) -> Vec<(String, String, u64)> {
     let value = serde_json::to_value(counters).unwrap_or_default();
-    let fields = value.as_object().cloned().unwrap_or_default();
-    let mut all = Vec::new();
-    for (name, help) in IO_HELP {
-        if let Some(value) = fields.get(*name).and_then(serde_json::Value::as_u64) {
-            all.push((*name, (*help).to_owned(), value));
-        }
-    }
-    all
+    let fields = value.as_object().into_iter().flatten();
+    let all = fields.map(|(name, value)| {
+        let help = IO_HELP.iter().find(|(known, _)| known == name);
+        let help = help.map_or_else(|| format!("Frames: {name}"), |(_, help)| (*help).to_owned());
+        (name.clone(), help, value.as_u64().unwrap_or_default())
+    });
+    all.collect()
 }
 
 /// What the counters of an interface count.
@@ -152,6 +151,11 @@ const IO_HELP: &[(&str, &str)] = &[
     (
         "too-long",
         "Frames longer than the interface's MTU allows, not taken",
+    ),
+    ("cut", "Joined segments that were cut apart"),
+    (
+        "not-cut",
+        "Joined segments of a kind that is not cut, not taken",
     ),
     (
         "checksums-completed",
@@ -163,6 +167,7 @@ const IO_HELP: &[(&str, &str)] = &[
         "kernel-drops",
         "Frames that the kernel dropped because we were late",
     ),
+    ("link-losses", "Times that the interface went away"),
 ];
 
 fn interfaces(registry: &mut Registry, snapshot: &Snapshot) {
