@@ -24,7 +24,10 @@ impl StorageBackend for Shared {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
+        self.0.set_len(len)?;
+        // The library refuses a file that is shorter than its header says, so the length has to
+        // be on the disk before any header can be.
+        self.0.sync_data()
     }
 
     fn sync_data(&self) -> io::Result<()> {
