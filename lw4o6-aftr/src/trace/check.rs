@@ -68,8 +68,6 @@ checks! {
     Ipv4Header = "ipv4-header", "R-074";
     /// The IPv4 header checksum.
     Ipv4Checksum = "ipv4-checksum", "R-074";
-    /// Not too many echo requests.
-    EchoRate = "echo-rate", "R-111";
     /// The IPv4 source is no martian.
     Ipv4Source = "ipv4-source", "R-075";
     /// The IPv4 destination is no martian.
@@ -98,6 +96,8 @@ checks! {
     Ttl = "ttl", "R-084";
     /// The packet fits its link, or may be cut.
     Size = "size", "R-118 to R-125";
+    /// Not too many echo requests.
+    EchoRate = "echo-rate", "R-111";
     /// The Ethernet address of the next hop is known.
     NextHop = "next-hop", "RFC 4861 §7.2.2";
     /// Room in front of the packet for headers.
@@ -148,6 +148,10 @@ pub(crate) struct Facts {
     pub(crate) fragment: bool,
     /// Both ends are ours.
     pub(crate) hairpin: bool,
+    /// The IPv4 destination is the box.
+    pub(crate) own: bool,
+    /// It is, and the source has no tunnel.
+    pub(crate) untunnelled: bool,
     /// The type of an `ICMPv6` message.
     pub(crate) icmpv6: Option<u8>,
     /// The owner's by its header alone.
@@ -173,7 +177,6 @@ const UPSTREAM: &[Check] = &[
     Check::Ipv4Source,
     Check::Ipv4Destination,
     Check::ServiceAddress,
-    Check::Icmpv4Policy,
     Check::Fragments,
     Check::PortKey,
     Check::Binding,
@@ -182,6 +185,7 @@ const UPSTREAM: &[Check] = &[
     Check::Hairpin,
     Check::Ttl,
     Check::Size,
+    Check::EchoRate,
     Check::Headroom,
 ];
 
@@ -251,7 +255,16 @@ impl Path {
                 C::Icmpv4Policy,
                 C::Fragments,
             ],
-            Self::OwnIpv4 => &[C::Ipv4Header, C::Ipv4Checksum, C::EchoRate, C::Headroom],
+            Self::OwnIpv4 => &[
+                C::Ipv4Header,
+                C::Ipv4Checksum,
+                C::ServiceAddress,
+                C::PoolSource,
+                C::Binding,
+                C::Size,
+                C::EchoRate,
+                C::Headroom,
+            ],
         }
     }
 
@@ -293,13 +306,14 @@ impl Path {
     /// The last check of a packet that is kept or handed on, unless that is the last of all.
     const fn end(self, facts: Facts, verdict: Verdict) -> Option<Check> {
         match (self, verdict) {
+            (Self::Upstream, Verdict::Local(_)) if facts.own => Some(Check::Ecn),
             (Self::Upstream, Verdict::Local(_)) => Some(Check::ServiceAddress),
             (Self::Upstream | Self::Downstream, Verdict::Consumed) => Some(Check::Fragments),
             (Self::Ipv6, Verdict::Local(Kind::Foreign)) => Some(Check::Ipv6Header),
             (Self::Ipv6, _) if facts.early => Some(Check::Ipv6Header),
             (Self::Ipv6, _) => Some(Check::NextHeader),
             (Self::Downstream, _) => Some(Check::Ipv4Header),
-            (Self::OwnIpv4, _) => Some(Check::Ipv4Checksum),
+            (Self::OwnIpv4, _) => Some(Check::PoolSource),
             (Self::Icmpv6, Verdict::Local(_)) => Some(Check::Icmpv6Message),
             _ => None,
         }
@@ -308,21 +322,24 @@ impl Path {
 
 impl Facts {
     /// Whether this check is on the way of such a packet.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the others are on the way of every packet"
+    )]
     const fn have(self, check: Check) -> bool {
-        if matches!(check, Check::Icmpv4Policy) {
-            self.icmpv4
-        } else if matches!(check, Check::Fragments) {
-            self.fragment
-        } else if matches!(check, Check::Hairpin) {
-            self.hairpin
-        } else if matches!(check, Check::NeighborMessage) {
-            self.icmpv6.is_some()
-        } else if matches!(check, Check::EchoRate) {
-            matches!(self.icmpv6, Some(128) | None)
-        } else if check.is_about_tunnel_errors() {
-            matches!(self.icmpv6, Some(1..=4))
-        } else {
-            true
+        match check {
+            Check::Icmpv4Policy => self.icmpv4,
+            Check::Fragments => self.fragment,
+            Check::Hairpin => self.hairpin && !self.own,
+            Check::Ttl => !self.own,
+            Check::Binding | Check::Size => !self.untunnelled,
+            Check::NeighborMessage => self.icmpv6.is_some(),
+            Check::EchoRate => self.own || matches!(self.icmpv6, Some(128)),
+            Check::TunnelErrorPolicy
+            | Check::TunnelErrorQuote
+            | Check::TunnelErrorRelay
+            | Check::TunnelErrorRate => matches!(self.icmpv6, Some(1..=4)),
+            _ => true,
         }
     }
 }
@@ -332,8 +349,11 @@ impl Check {
     pub(crate) const fn failed(reason: DropReason, path: Path, facts: Facts) -> Self {
         use DropReason as R;
         match (reason, path) {
-            // The second lookup, for the receiver.
-            (R::NoBinding | R::Icmpv4NoBinding, Path::Upstream) => Self::Hairpin,
+            // As if it came from the Internet, for the receiver.
+            (
+                R::NoBinding | R::Icmpv4NoBinding | R::Icmpv4Policy | R::Icmpv4Rate,
+                Path::Upstream,
+            ) => Self::Hairpin,
             // Found where fragments are followed, before there is a key.
             (R::NoL4Port, Path::Upstream | Path::Downstream | Path::Ipv4Fragment)
                 if facts.fragment =>
@@ -342,16 +362,6 @@ impl Check {
             }
             _ => Self::of(reason),
         }
-    }
-
-    const fn is_about_tunnel_errors(self) -> bool {
-        matches!(
-            self,
-            Self::TunnelErrorPolicy
-                | Self::TunnelErrorQuote
-                | Self::TunnelErrorRelay
-                | Self::TunnelErrorRate
-        )
     }
 
     /// The check that gives this reason.

@@ -167,6 +167,9 @@ impl Worker {
             facts: Facts {
                 ethernet: tracer.ethernet && way == Way::In,
                 hairpin: upstream && found.peer_managed,
+                own: seen.inner.is_some_and(|inner| self.is_own_ipv4(inner.dst)),
+                untunnelled: path == Path::OwnIpv4
+                    && !seen.inner.is_some_and(|inner| self.is_managed(inner.src)),
                 ..facts(&seen)
             },
             place: tracer.records.len(),

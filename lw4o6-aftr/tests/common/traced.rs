@@ -62,7 +62,13 @@ const CHECKS: &[(&str, &[DropReason])] = &{
         ("tunnel-loop", &[R::TunnelLoop]),
         (
             "hairpin",
-            &[R::HairpinOff, R::NoBinding, R::Icmpv4NoBinding],
+            &[
+                R::HairpinOff,
+                R::NoBinding,
+                R::Icmpv4NoBinding,
+                R::Icmpv4Policy,
+                R::Icmpv4Rate,
+            ],
         ),
         (
             "port-key",
