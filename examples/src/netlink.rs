@@ -2,13 +2,14 @@
 //!
 //! Synchronous: one request, one answer. `rtnetlink` would bring an async runtime along for that.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use lw4o6_wire::ethernet::MacAddr;
 use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkHeader,
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkHeader,
     NetlinkMessage, NetlinkPayload,
 };
 use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
@@ -29,6 +30,9 @@ use netlink_sys::{Socket, SocketAddr};
 
 /// Largest answer read at once; a link with all its attributes takes about 2 KiB.
 const ANSWER_ROOM: usize = 64 * 1024;
+
+/// `RT_TABLE_LOCAL`, the routing table of the kernel's own addresses.
+const LOCAL_TABLE: u8 = 255;
 
 /// A kernel interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +109,28 @@ pub struct Route {
     pub index: u32,
     /// Largest packet in bytes, where that is less than the interface's.
     pub mtu: Option<u32>,
+}
+
+/// Addresses that the kernel takes for its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalRoute {
+    /// First address.
+    pub to: IpAddr,
+    /// Length of the prefix in bits.
+    pub len: u8,
+    /// Interface that has it.
+    pub interface: String,
+}
+
+/// Where the kernel would send a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// It has no route.
+    Nowhere,
+    /// To itself.
+    Local,
+    /// To another host, or to nobody by a rule.
+    Elsewhere,
 }
 
 /// A connection to the routing half of the kernel, in the caller's network namespace.
@@ -367,6 +393,106 @@ impl Netlink {
         Ok(mtu)
     }
 
+    /// What the kernel takes for its own, both families.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says.
+    pub fn local_routes(&mut self) -> io::Result<Vec<LocalRoute>> {
+        let names = self.link_names()?;
+        let mut found = Vec::new();
+        // The kernel leaves other kinds of routes out itself where it knows how to, since a router may
+        // have a million of them.
+        let _ = self.socket.set_netlink_get_strict_chk(true);
+        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+            let mut message = RouteMessage::default();
+            message.header.address_family = family;
+            message.header.kind = RouteType::Local;
+            let answers = self.request(RouteNetlinkMessage::GetRoute(message), NLM_F_DUMP)?;
+            found.extend(
+                answers
+                    .iter()
+                    .filter_map(|answer| local_route(answer, &names)),
+            );
+        }
+        Ok(found)
+    }
+
+    /// Where the kernel would send a packet to `address`.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says, other than that there is no way.
+    pub fn reach(&mut self, address: IpAddr) -> io::Result<Reach> {
+        let mut message = RouteMessage::default();
+        message.header.address_family = family(address);
+        message.header.destination_prefix_length = if address.is_ipv6() { 128 } else { 32 };
+        message
+            .attributes
+            .push(RouteAttribute::Destination(route_address(address)));
+        let answers = match self.request(RouteNetlinkMessage::GetRoute(message), 0) {
+            Ok(answers) => answers,
+            Err(error) => {
+                return match error.raw_os_error() {
+                    Some(libc::ENETUNREACH) => Ok(Reach::Nowhere),
+                    Some(libc::EHOSTUNREACH | libc::EACCES | libc::EINVAL) => Ok(Reach::Elsewhere),
+                    _ => Err(error),
+                };
+            }
+        };
+        let is_local = answers.iter().any(|answer| {
+            matches!(answer, RouteNetlinkMessage::NewRoute(route) if route.header.kind == RouteType::Local)
+        });
+        Ok(if is_local {
+            Reach::Local
+        } else {
+            Reach::Elsewhere
+        })
+    }
+
+    /// Has the kernel take a prefix for its own.
+    ///
+    /// # Errors
+    ///
+    /// Without `CAP_NET_ADMIN`, or where the route is there already.
+    pub fn add_local_route(&mut self, to: IpAddr, len: u8, index: u32) -> io::Result<()> {
+        let mut message = RouteMessage::default();
+        message.header = RouteHeader {
+            address_family: family(to),
+            destination_prefix_length: len,
+            table: LOCAL_TABLE,
+            protocol: RouteProtocol::Static,
+            scope: RouteScope::Host,
+            kind: RouteType::Local,
+            ..RouteHeader::default()
+        };
+        message.attributes = vec![
+            RouteAttribute::Oif(index),
+            RouteAttribute::Destination(route_address(to)),
+        ];
+        let flags = NLM_F_CREATE | NLM_F_EXCL;
+        self.request(RouteNetlinkMessage::NewRoute(message), flags)
+            .map(drop)
+    }
+
+    /// Names of the interfaces, by number.
+    fn link_names(&mut self) -> io::Result<BTreeMap<u32, String>> {
+        let message = RouteNetlinkMessage::GetLink(LinkMessage::default());
+        let answers = self.request(message, NLM_F_DUMP)?;
+        let mut names = BTreeMap::new();
+        for answer in answers {
+            let RouteNetlinkMessage::NewLink(link) = answer else {
+                continue;
+            };
+            for attribute in link.attributes {
+                if let LinkAttribute::IfName(name) = attribute {
+                    names.insert(link.header.index, name);
+                }
+            }
+        }
+        Ok(names)
+    }
+
     /// Sends one request and returns what the kernel says until it confirms.
     fn request(
         &mut self,
@@ -410,6 +536,8 @@ impl Netlink {
                 } else {
                     Ok(true)
                 };
+            } else if let NetlinkPayload::Done(_) = message.payload {
+                return Ok(true);
             }
         }
         Ok(false)
@@ -498,6 +626,32 @@ fn stats_of(attribute: &LinkAttribute) -> Option<LinkStats> {
         dropped: stats.rx_dropped,
         transmitted: stats.tx_packets,
         not_transmitted: stats.tx_dropped,
+    })
+}
+
+fn local_route(answer: &RouteNetlinkMessage, names: &BTreeMap<u32, String>) -> Option<LocalRoute> {
+    let RouteNetlinkMessage::NewRoute(route) = answer else {
+        return None;
+    };
+    if route.header.kind != RouteType::Local {
+        return None;
+    }
+    let (mut to, mut interface) = (None, String::new());
+    for attribute in &route.attributes {
+        if let RouteAttribute::Destination(destination) = attribute {
+            to = match *destination {
+                RouteAddress::Inet(address) => Some(IpAddr::V4(address)),
+                RouteAddress::Inet6(address) => Some(IpAddr::V6(address)),
+                _ => None,
+            };
+        } else if let RouteAttribute::Oif(index) = attribute {
+            interface = names.get(index).cloned().unwrap_or_default();
+        }
+    }
+    Some(LocalRoute {
+        to: to?,
+        len: route.header.destination_prefix_length,
+        interface,
     })
 }
 

@@ -7,6 +7,7 @@
 
 mod af_packet;
 mod batch;
+mod conflict;
 mod counters;
 mod cut;
 mod intake;
@@ -32,6 +33,7 @@ use lw4o6_wire::ethernet::MacAddr;
 pub use self::af_packet::AfPacket;
 use self::batch::{FRONT, Slot};
 pub use self::batch::{FrameBatch, FrameQueue};
+pub use self::conflict::{Claim, Conflict, Taken, Whose, conflicts};
 pub use self::counters::IoCounters;
 pub use self::name::{InterfaceName, NameError};
 pub use self::offload::{Kind, Offload};
