@@ -393,14 +393,20 @@ impl Netlink {
         Ok(mtu)
     }
 
-    /// What the kernel takes for its own, both families.
+    /// What the kernel takes for its own, both families: its addresses, also those that wait for an
+    /// interface to come up, and its local routes.
     ///
     /// # Errors
     ///
     /// What the kernel says.
     pub fn local_routes(&mut self) -> io::Result<Vec<LocalRoute>> {
         let names = self.link_names()?;
-        let mut found = Vec::new();
+        let message = RouteNetlinkMessage::GetAddress(AddressMessage::default());
+        let answers = self.request(message, NLM_F_DUMP)?;
+        let mut found: Vec<_> = answers
+            .iter()
+            .filter_map(|answer| own_address(answer, &names))
+            .collect();
         // The kernel leaves other kinds of routes out itself where it knows how to, since a router may
         // have a million of them.
         let _ = self.socket.set_netlink_get_strict_chk(true);
@@ -629,6 +635,30 @@ fn stats_of(attribute: &LinkAttribute) -> Option<LinkStats> {
     })
 }
 
+fn own_address(answer: &RouteNetlinkMessage, names: &BTreeMap<u32, String>) -> Option<LocalRoute> {
+    let RouteNetlinkMessage::NewAddress(message) = answer else {
+        return None;
+    };
+    let (mut local, mut address) = (None, None);
+    for attribute in &message.attributes {
+        if let AddressAttribute::Local(own) = attribute {
+            local = Some(*own);
+        } else if let AddressAttribute::Address(own) = attribute {
+            // On a point-to-point link this is the other end, and the own one is there too.
+            address = Some(*own);
+        }
+    }
+    let to = local.or(address)?;
+    Some(LocalRoute {
+        to,
+        len: if to.is_ipv6() { 128 } else { 32 },
+        interface: names
+            .get(&message.header.index)
+            .cloned()
+            .unwrap_or_default(),
+    })
+}
+
 fn local_route(answer: &RouteNetlinkMessage, names: &BTreeMap<u32, String>) -> Option<LocalRoute> {
     let RouteNetlinkMessage::NewRoute(route) = answer else {
         return None;
@@ -639,11 +669,11 @@ fn local_route(answer: &RouteNetlinkMessage, names: &BTreeMap<u32, String>) -> O
     let (mut to, mut interface) = (None, String::new());
     for attribute in &route.attributes {
         if let RouteAttribute::Destination(destination) = attribute {
-            to = match *destination {
-                RouteAddress::Inet(address) => Some(IpAddr::V4(address)),
-                RouteAddress::Inet6(address) => Some(IpAddr::V6(address)),
-                _ => None,
-            };
+            if let RouteAddress::Inet(address) = *destination {
+                to = Some(IpAddr::V4(address));
+            } else if let RouteAddress::Inet6(address) = *destination {
+                to = Some(IpAddr::V6(address));
+            }
         } else if let RouteAttribute::Oif(index) = attribute {
             interface = names.get(index).cloned().unwrap_or_default();
         }

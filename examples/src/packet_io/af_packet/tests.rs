@@ -1,7 +1,6 @@
 //! On pairs of virtual interfaces, in a network namespace of the test's own.
 
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
-use std::time::Duration;
 
 use lw4o6_wire::checksum::pseudo_v4;
 use lw4o6_wire::{EtherType, IpProtocol, Ipv4Packet, ethernet};
@@ -12,7 +11,6 @@ use super::super::InterfaceName;
 use super::super::testing::{MACS, frame, on_a_wire, queue, receive};
 use super::*;
 use crate::config::Io;
-use crate::stopwatch::Stopwatch;
 
 #[test]
 fn frames_arrive_in_order_and_our_own_do_not_come_back() {
@@ -150,26 +148,5 @@ fn an_interface_that_cannot_be_used_is_refused_with_the_reason() {
             error(long),
             format!("there is no interface `{long}` in this network namespace")
         );
-    });
-}
-
-#[test]
-fn an_interface_that_goes_down_and_comes_back_goes_on() {
-    on_a_wire("link flap", true, |netlink| {
-        let mut a = AfPacket::open("a", &[]).unwrap();
-        let mut b = AfPacket::open("b", &[]).unwrap();
-        let index = netlink.link("b").unwrap().index;
-        netlink.set_down(index).unwrap();
-        assert!(receive(&mut b, 1).is_empty());
-        a.transmit(&queue(&[frame(1, 60)])).unwrap();
-        netlink.set_flag_up(index).unwrap();
-        // The kernel takes up to a second to see the wire again.
-        let watch = Stopwatch::start();
-        let mut got = Vec::new();
-        while got.is_empty() && watch.elapsed() < Duration::from_secs(10) {
-            a.transmit(&queue(&[frame(2, 60)])).unwrap();
-            got = receive(&mut b, 1);
-        }
-        assert_eq!(got.first(), Some(&frame(2, 60)));
     });
 }
