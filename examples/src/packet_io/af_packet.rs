@@ -119,7 +119,8 @@ impl AfPacket {
 
     /// Looks whether the interface is there again.
     fn look(&mut self) {
-        let Seen::Another(link) = self.watch.look() else {
+        let fd = self.fd.as_fd();
+        let Seen::Another(link) = self.watch.look(|index| sys::is_bound(fd, index)) else {
             return;
         };
         // Not yet our turn, or gone again: there will be another look.

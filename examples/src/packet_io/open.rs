@@ -35,8 +35,18 @@ pub struct OpenOptions {
 #[derive(Clone, Debug)]
 pub struct Group {
     id: u16,
-    /// Of each interface name: the number of the interface, and who is to join next.
-    joined: Arc<Mutex<BTreeMap<String, (u32, usize)>>>,
+    joined: Arc<Mutex<BTreeMap<String, Joined>>>,
+}
+
+/// Who has joined on an interface.
+#[derive(Clone, Copy, Debug)]
+struct Joined {
+    /// Number of the interface.
+    index: u32,
+    /// Number of the group.
+    number: u16,
+    /// Who is to join next.
+    next: usize,
 }
 
 impl Default for Group {
@@ -56,33 +66,44 @@ impl Group {
         }
     }
 
-    /// The kernel's number of the group on interface number `index`.
-    fn number(&self, index: u32) -> u16 {
-        let [_, _, a, b] = index.to_be_bytes();
-        // 257 is odd: different interfaces have different numbers.
-        self.id
-            .wrapping_add(u16::from_be_bytes([a, b]).wrapping_mul(257))
-    }
-
-    /// Lets `worker` join by `join` if it is its turn on interface `name`, number `index`;
-    /// `WouldBlock` where it is not.
+    /// Lets `worker` join by `join`, which gets the kernel's number of the group, if it is its turn on
+    /// interface `name`, number `index`; `WouldBlock` where it is not.
     pub(super) fn join<T>(
         &self,
         (name, index): (&str, u32),
         worker: usize,
-        join: impl FnOnce() -> io::Result<T>,
+        join: impl FnOnce(u16) -> io::Result<T>,
     ) -> io::Result<T> {
         let mut joined = self.joined.lock().unwrap_or_else(PoisonError::into_inner);
-        let next = match joined.get(name) {
-            Some(&(of, next)) if of == index && worker > 0 => next,
-            _ => 0,
+        let known = joined.get(name).copied();
+        let mine = if worker == 0 {
+            // Never the number of a group that others have not left yet.
+            Joined {
+                index,
+                number: known.map_or(self.first_number(index), |known| {
+                    known.number.wrapping_add(1)
+                }),
+                next: 0,
+            }
+        } else {
+            let known = known.filter(|known| known.index == index && known.next == worker);
+            known.ok_or(io::ErrorKind::WouldBlock)?
         };
-        if worker != next {
-            return Err(io::ErrorKind::WouldBlock.into());
+        let done = join(mine.number);
+        // Also where it failed: the next attempt is with the next number.
+        if done.is_ok() || worker == 0 {
+            let next = worker + usize::from(done.is_ok());
+            joined.insert(name.to_owned(), Joined { next, ..mine });
         }
-        let done = join()?;
-        joined.insert(name.to_owned(), (index, worker + 1));
-        Ok(done)
+        done
+    }
+
+    /// The kernel's number of the first group on interface number `index`.
+    fn first_number(&self, index: u32) -> u16 {
+        let [_, _, a, b] = index.to_be_bytes();
+        // 257 is odd: different interfaces have different numbers.
+        self.id
+            .wrapping_add(u16::from_be_bytes([a, b]).wrapping_mul(257))
     }
 }
 
@@ -187,9 +208,9 @@ pub(super) fn listen(
         return sys::bind(fd, index, Receive::Everything);
     }
     let group = &options.group;
-    group.join((name, link.index), options.worker, || {
+    group.join((name, link.index), options.worker, |number| {
         sys::bind(fd, index, Receive::Everything)?;
-        sys::join_group(fd, group.number(link.index))?;
+        sys::join_group(fd, number)?;
         if options.worker == 0 {
             sys::steer(fd, &steer::program())?;
         }

@@ -60,10 +60,11 @@ impl Rings {
 
     /// Looks whether the interface is still there, or there again.
     fn look(&mut self) {
-        if sys::pending_error(self.rx.as_fd()).is_some() {
+        if sys::went_away(self.rx.as_fd()) {
             self.watch.lost();
         }
-        let Seen::Another(link) = self.watch.look() else {
+        let fd = self.rx.as_fd();
+        let Seen::Another(link) = self.watch.look(|index| sys::is_bound(fd, index)) else {
             return;
         };
         // Not yet our turn, or gone again: there will be another look.

@@ -12,6 +12,9 @@ use std::mem::{self, MaybeUninit};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 
+use nix::sys::socket::sockopt::SocketError;
+use nix::sys::socket::{LinkAddr, getsockname, getsockopt};
+
 pub(super) use self::map::Mapping;
 pub(super) use self::messages::{receive, send};
 use super::steer::Instruction;
@@ -125,14 +128,16 @@ pub(super) fn steer(fd: BorrowedFd<'_>, program: &[Instruction]) -> io::Result<(
     set(fd, libc::SOL_PACKET, libc::PACKET_FANOUT_DATA, &request)
 }
 
-/// The error that waits on a socket, if any; takes it off.
-pub(super) fn pending_error(fd: BorrowedFd<'_>) -> Option<io::Error> {
-    use nix::sys::socket::{getsockopt, sockopt::SocketError};
-    match getsockopt(&fd, SocketError) {
-        Ok(0) => None,
-        Ok(error) => Some(io::Error::from_raw_os_error(error)),
-        Err(error) => Some(error.into()),
-    }
+/// Whether the interface of a socket went away since the last call.
+pub(super) fn went_away(fd: BorrowedFd<'_>) -> bool {
+    getsockopt(&fd, SocketError) == Ok(libc::ENETDOWN)
+}
+
+/// Whether a socket is bound to the interface number `index`; after that was deleted it is not, even
+/// where another one has its number.
+pub(super) fn is_bound(fd: BorrowedFd<'_>, index: u32) -> bool {
+    getsockname::<LinkAddr>(fd.as_raw_fd())
+        .is_ok_and(|address| u32::try_from(address.ifindex()).ok() == Some(index))
 }
 
 /// Asks for frames to addresses that are not the interface's: groups, or `all` of them.
@@ -198,6 +203,13 @@ pub(super) fn attach_tap(tun: BorrowedFd<'_>, name: &str) -> io::Result<()> {
     request.ifr_ifru.ifru_flags = int(libc::IFF_TAP | libc::IFF_NO_PI)?;
     // SAFETY: the request points to a whole `ifreq` that outlives the call, as TUNSETIFF wants.
     check(unsafe { libc::ioctl(tun.as_raw_fd(), libc::TUNSETIFF, &raw mut request) })
+}
+
+/// Lets a TAP interface stay when no program has it open.
+#[cfg(test)]
+pub(super) fn keep_tap(tun: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: TUNSETPERSIST takes an integer.
+    check(unsafe { libc::ioctl(tun.as_raw_fd(), libc::TUNSETPERSIST, 1) })
 }
 
 fn set<T>(fd: BorrowedFd<'_>, level: libc::c_int, name: libc::c_int, value: &T) -> io::Result<()> {

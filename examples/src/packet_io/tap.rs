@@ -7,8 +7,9 @@ use std::os::unix::fs::OpenOptionsExt;
 
 use lw4o6_wire::ethernet::MacAddr;
 
+use super::watch::{Seen, Watch};
 use super::{FRONT, FrameBatch, IoCounters, OpenError, PacketIo, sys};
-use crate::netlink::{Link, Netlink};
+use crate::netlink::Netlink;
 
 /// A TAP interface. The kernel is a host at the other end of the cable, with a MAC address of its own.
 ///
@@ -17,8 +18,9 @@ use crate::netlink::{Link, Netlink};
 #[derive(Debug)]
 pub struct Tap {
     file: File,
-    link: Link,
+    watch: Watch,
     mac: MacAddr,
+    longest: usize,
     counters: IoCounters,
     taken: usize,
 }
@@ -32,13 +34,7 @@ impl Tap {
     /// Where it is no TAP interface, in use, down, or not for us.
     pub fn open(name: &str, macs: &[MacAddr]) -> Result<Self, OpenError> {
         let other = |error| OpenError::Other(format!("tap:{name}"), error);
-        let mut options = File::options();
-        options
-            .read(true)
-            .write(true)
-            .custom_flags(libc::O_NONBLOCK);
-        let file = options.open("/dev/net/tun").map_err(other)?;
-        sys::attach_tap(file.as_fd(), name).map_err(|error| match error.raw_os_error() {
+        let file = attach(name).map_err(|error| match error.raw_os_error() {
             Some(libc::EPERM) => OpenError::Tap(name.to_owned()),
             Some(libc::EINVAL) => other(io::Error::other(
                 "there is another kind of interface of that name",
@@ -54,15 +50,47 @@ impl Tap {
                 .map_err(|_| OpenError::Down(name.to_owned()))?;
             link.up = true;
         }
-        let mac = macs.first().copied().unwrap_or_else(|| far_end(link.mac));
         Ok(Self {
             file,
-            link,
-            mac,
+            mac: macs.first().copied().unwrap_or_else(|| far_end(link.mac)),
+            longest: link.longest(),
+            watch: Watch::new(name, link),
             counters: IoCounters::default(),
             taken: 0,
         })
     }
+
+    /// Looks whether the interface is there again. We do not make it again ourselves: whoever deleted
+    /// it had a reason.
+    fn look(&mut self) {
+        let Seen::Another(link) = self.watch.look(|_| false) else {
+            return;
+        };
+        // In use, or gone again: there will be another look.
+        if let Ok(file) = attach(self.watch.name()) {
+            self.file = file;
+            self.watch.found(link);
+        }
+    }
+
+    /// Takes note of why nothing can be read or written.
+    fn note(&mut self, error: &io::Error) {
+        // Its other end is no more.
+        if error.raw_os_error() == Some(libc::EBADFD) {
+            self.watch.lost();
+        }
+    }
+}
+
+fn attach(name: &str) -> io::Result<File> {
+    let mut options = File::options();
+    options
+        .read(true)
+        .write(true)
+        .custom_flags(libc::O_NONBLOCK);
+    let file = options.open("/dev/net/tun")?;
+    sys::attach_tap(file.as_fd(), name)?;
+    Ok(file)
 }
 
 /// An address beside `near`, of the local kind, that is never the same.
@@ -77,31 +105,42 @@ fn far_end(near: Option<MacAddr>) -> MacAddr {
 
 impl PacketIo for Tap {
     fn receive(&mut self, batch: &mut FrameBatch) -> io::Result<usize> {
-        batch.filled = 0;
-        let longest = self.longest();
-        while let Some(slot) = batch.slots.get_mut(batch.filled) {
+        batch.clear();
+        self.look();
+        let longest = self.longest;
+        while let Some(slot) = batch.next_slot() {
             // One byte more tells what is too long: the MTU may have been raised.
             let end = slot.storage.len().min(FRONT + longest + 1);
             let room = slot.storage.get_mut(FRONT..end).unwrap_or_default();
-            // Nothing there, or the interface is down: both end by themselves.
-            let Ok(len) = self.file.read(room) else { break };
+            let len = match self.file.read(room) {
+                Ok(len) => len,
+                Err(error) => {
+                    self.note(&error);
+                    break;
+                }
+            };
             if len > longest {
                 self.counters.too_long += 1;
                 continue;
             }
             (slot.start, slot.len) = (FRONT, len);
-            batch.filled += 1;
+            batch.took();
             self.counters.received += 1;
         }
         Ok(batch.filled)
     }
 
     fn push(&mut self, frame: &[u8]) {
-        if self.file.write(frame).is_ok_and(|len| len == frame.len()) {
-            self.taken += 1;
-            self.counters.transmitted += 1;
-        } else {
-            self.counters.not_sent += 1;
+        match self.file.write(frame) {
+            Ok(len) if len == frame.len() => {
+                self.taken += 1;
+                self.counters.transmitted += 1;
+            }
+            Ok(_) => self.counters.not_sent += 1,
+            Err(error) => {
+                self.counters.not_sent += 1;
+                self.note(&error);
+            }
         }
     }
 
@@ -110,11 +149,14 @@ impl PacketIo for Tap {
     }
 
     fn wait_fd(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.file.as_fd())
+        Some(self.watch.wait_fd().unwrap_or_else(|| self.file.as_fd()))
     }
 
     fn counters(&mut self) -> IoCounters {
-        self.counters
+        IoCounters {
+            link_losses: self.watch.losses(),
+            ..self.counters
+        }
     }
 
     fn mac(&self) -> MacAddr {
@@ -122,7 +164,11 @@ impl PacketIo for Tap {
     }
 
     fn longest(&self) -> usize {
-        self.link.longest()
+        self.longest
+    }
+
+    fn is_up(&self) -> bool {
+        self.watch.is_up()
     }
 }
 
@@ -205,6 +251,29 @@ mod tests {
             wait(Duration::from_millis(1));
             io.push(&[0; 60]);
             assert_eq!(io.flush().unwrap(), 1);
+        });
+    }
+
+    #[test]
+    fn a_tap_interface_that_is_deleted_and_made_again_goes_on() {
+        in_a_namespace("tap made again", |netlink| {
+            let mut io = Tap::open("lw0", &[]).unwrap();
+            let index = netlink.link("lw0").unwrap().index;
+            netlink.delete_link(index).unwrap();
+            assert!(receive(&mut io, 1).is_empty());
+            io.push(&[0; 60]);
+            assert_eq!(io.flush().unwrap(), 0);
+            assert!(!io.is_up());
+            // As `ip tuntap add` makes it: it stays without a program.
+            let again = attach("lw0").unwrap();
+            sys::keep_tap(again.as_fd()).unwrap();
+            let index = netlink.link("lw0").unwrap().index;
+            netlink.set_flag_up(index).unwrap();
+            drop(again);
+            assert!(receive(&mut io, 1).is_empty() || io.is_up());
+            assert!(io.is_up());
+            io.push(&[0; 60]);
+            assert_eq!((io.flush().unwrap(), io.counters().link_losses), (1, 1));
         });
     }
 

@@ -80,8 +80,10 @@ impl Watch {
         self.up = false;
     }
 
-    /// Looks whether it is there again; costs nothing while it is not away.
-    pub(super) fn look(&mut self) -> Seen {
+    /// Looks whether it is there again; costs nothing while it is not away. `is_bound` tells whether
+    /// what was opened still belongs to the interface of a number: one that was moved to another
+    /// namespace and back may have its old number.
+    pub(super) fn look(&mut self, is_bound: impl FnOnce(u32) -> bool) -> Seen {
         if self.up {
             return Seen::Nothing;
         }
@@ -95,7 +97,7 @@ impl Watch {
         let link = Netlink::open().and_then(|mut netlink| netlink.link(&self.name));
         match link {
             Ok(link) if !link.up || link.mac.is_none() => Seen::Nothing,
-            Ok(link) if link.index == self.link.index => {
+            Ok(link) if link.index == self.link.index && is_bound(link.index) => {
                 // The kernel goes on with the sockets that we have.
                 self.found(link);
                 Seen::Nothing

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use lw4o6_wire::ethernet::MacAddr;
 use nix::sched::{CloneFlags, CpuSet, sched_setaffinity, unshare};
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
 use nix::unistd::{Pid, gettid};
 
 use super::super::testing::{in_a_namespace, on_a_wire};
@@ -181,18 +183,22 @@ fn measure(io: Io, len: usize) {
     let forwarder = std::thread::spawn(move || {
         on_cpu(1);
         forward(&mut c, &mut a, &of_forwarder).unwrap();
-        [c.counters(), a.counters()]
+        let usage = getrusage(UsageWho::RUSAGE_THREAD).unwrap();
+        let busy = (usage.user_time() + usage.system_time()).num_microseconds();
+        (c.counters(), a.counters(), busy)
     });
     let watch = Stopwatch::start();
     wait(Duration::from_secs(2));
     stop.store(true, Ordering::Relaxed);
     let seconds = watch.elapsed().as_secs_f64();
     let sent = generator.join().unwrap();
-    let [c, a] = forwarder.join().unwrap();
+    let (c, a, busy) = forwarder.join().unwrap();
     #[expect(clippy::cast_precision_loss, reason = "a rate to print")]
     let rate = |count: u64| count as f64 / seconds / 1e6;
+    #[expect(clippy::cast_precision_loss, reason = "a time to print")]
+    let nanos = busy as f64 * 1e3 / a.transmitted.max(1) as f64;
     eprintln!(
-        "{io:?} {len} bytes: sent {:.2}, received {:.2}, lost {:.2}, forwarded {:.2} Mpps",
+        "{io:?} {len} bytes: sent {:.2}, received {:.2}, lost {:.2}, forwarded {:.2} Mpps, {nanos:.0} ns each",
         rate(sent.transmitted),
         rate(c.received),
         rate(c.kernel_drops),
