@@ -143,6 +143,19 @@ fn of_a_list_all_are_added_or_none() {
 }
 
 #[test]
+fn a_list_without_softwires_is_refused() {
+    let world = World::new();
+    let (path, _, _) = refused(world.ask(Method::POST, "/softwires", "[]"), 400);
+    assert_eq!(path, "binding-entry");
+    let many = vec![NEW; 1025].join(",");
+    let (_, _, message) = refused(
+        world.ask(Method::POST, "/softwires", &format!("[{many}]")),
+        400,
+    );
+    assert!(message.contains("same binding-ipv6info"), "{message}");
+}
+
+#[test]
 fn a_softwire_gives_way_where_that_is_asked_for() {
     let world = World::new();
     let body = NEW.replace("54", "53");

@@ -12,7 +12,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use lw4o6_binding::formats::ImportedBinding;
 use lw4o6_binding::formats::json::{
-    DeclaredPool, HairpinMode, Instance, Layout, TableVersion, export, import,
+    DeclaredPool, HairpinMode, Instance, Layout, Part, TableVersion, TrafficStat, export,
+    export_part, import,
 };
 use lw4o6_binding::{Binding, Clock, Expiry, Origin, Utc};
 use lw4o6_wire::{Instant, PortParams};
@@ -175,4 +176,51 @@ fn reader_and_module_refuse_the_same() {
         assert_ne!(changed, text, "{right} is not in the text");
         assert_ne!(accepted(changed.as_bytes()), Some(true), "{wrong}");
     }
+}
+
+fn part(part: Part) -> serde_json::Value {
+    let traffic = TrafficStat {
+        discontinuity: CLOCK.utc,
+        active_softwires: 8,
+        counters: vec![
+            ("sent-ipv4-packets", u64::MAX),
+            ("no-leaf", 1),
+            ("hairpin-ipv4-bytes", 3),
+        ],
+    };
+    let mut out = Vec::new();
+    export_part(
+        &mut out,
+        part,
+        &everything(),
+        &traffic,
+        CLOCK,
+        Layout::Compact,
+    )
+    .unwrap();
+    serde_json::from_slice(&out).unwrap()
+}
+
+#[test]
+fn a_running_instance_is_valid_with_its_counters_and_so_are_its_parts() {
+    //
+    let whole = part(Part::Instances);
+    assert_ne!(accepted(whole.to_string().as_bytes()), Some(false));
+    let instance = &whole["ietf-softwire-br:br-instances"]["binding"]["bind-instance"][0];
+    let traffic = &instance["traffic-stat"];
+    assert_eq!(traffic["sent-ipv4-packets"], u64::MAX.to_string());
+    assert_eq!(traffic["hairpin-ipv4-bytes"], "3");
+    assert_eq!(traffic["active-softwire-num"], 8);
+    assert_eq!(traffic.as_object().unwrap().len(), 4);
+    let named = |name: &str, of: Part| part(of)[format!("ietf-softwire-br:{name}")].take();
+    assert_eq!(named("bind-instance", Part::Instance)[0], *instance);
+    assert_eq!(
+        named("binding-table", Part::Table),
+        instance["binding-table"]
+    );
+    assert_eq!(
+        named("binding-entry", Part::Entries),
+        instance["binding-table"]["binding-entry"]
+    );
+    assert_eq!(named("traffic-stat", Part::TrafficStat), *traffic);
 }

@@ -79,6 +79,10 @@ impl Control {
 
     fn decide_all(&mut self, addition: &Addition) -> Result<Vec<Seq>, Refusal> {
         let entries = self.read_entries(addition)?;
+        if entries.is_empty() {
+            let rule = "one binding-entry, or a list of some";
+            return Err(Refusal::new(400, "binding-entry", rule, "there is none"));
+        }
         if addition.replace && entries.len() > 1 {
             let rule = "a replacement cannot be taken back, so it comes alone";
             let what = format!("replace takes one softwire, not {}", entries.len());

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::sync::mpsc::{RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
 use axum::Router;
@@ -37,6 +37,9 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Lines of a trace that wait for the client.
 const TRACE_LINES: usize = 4096;
+
+/// How often a trace without packets looks whether its client is still there.
+const LOOK_AFTER_CLIENT: Duration = Duration::from_millis(200);
 
 /// Bytes that are written to a client at once.
 const CHUNK: usize = 64 << 10;
@@ -387,26 +390,35 @@ async fn trace(State(inputs): Inputs, asked: Asked<TraceQuery>) -> Result<Respon
         drops,
         to,
     };
-    call(&inputs, Request::Trace(request)).await?;
     let (out, lines) = mpsc::channel(TRACE_LINES);
-    tokio::task::spawn_blocking(move || {
-        loop {
-            match from.recv_timeout(Duration::from_millis(200)) {
-                Ok(line) => {
-                    if out.blocking_send(line).is_err() {
-                        break;
-                    }
-                }
-                Err(RecvTimeoutError::Timeout) if !out.is_closed() => {}
-                Err(_) => break,
-            }
-        }
-        let (reply, _) = oneshot::channel();
-        let request = Request::TraceEnd;
-        // The program may be about to end.
-        let _ = inputs.send(Input::Call { request, reply });
+    // In a task of its own: a client that goes away at once must not leave a trace behind.
+    let begun = tokio::spawn(async move {
+        call(&inputs, Request::Trace(request)).await?;
+        tokio::task::spawn_blocking(move || pass_on(&from, &out, &inputs));
+        Ok(())
     });
+    let begun = begun.await;
+    begun.unwrap_or_else(|error| Err(Refusal::internal(error.to_string())))?;
     Ok(line_stream(lines))
+}
+
+/// Takes lines from the workers to the client until one of them ends.
+fn pass_on(from: &Receiver<String>, out: &mpsc::Sender<String>, inputs: &SyncSender<Input>) {
+    loop {
+        match from.recv_timeout(LOOK_AFTER_CLIENT) {
+            Ok(line) => {
+                if out.blocking_send(line).is_err() {
+                    break;
+                }
+            }
+            Err(RecvTimeoutError::Timeout) if !out.is_closed() => {}
+            Err(_) => break,
+        }
+    }
+    let (reply, _) = oneshot::channel();
+    let request = Request::TraceEnd;
+    // The program may be about to end.
+    let _ = inputs.send(Input::Call { request, reply });
 }
 
 /// RFC 8676 data by its RESTCONF path (RFC 8040 §3.5.3).

@@ -9,7 +9,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::Listeners;
 use super::routes::{everything, watching};
@@ -22,6 +22,13 @@ pub const MAX_CONNECTIONS: usize = 64;
 
 /// How long a client may take for the head of a request, the first one and each later one.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a connection over TCP may last: nothing there takes long, and a client that stops reading
+/// must not keep its place.
+const REMOTE_LIFETIME: Duration = Duration::from_secs(120);
+
+/// How long a local connection may last. A week of events, and who wants more connects again.
+const LOCAL_LIFETIME: Duration = Duration::from_secs(7 * 86_400);
 
 /// Pause after a failed accept: out of descriptors, most likely.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -107,7 +114,7 @@ async fn serve(
         let limit = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         while let Ok(permit) = Arc::clone(&limit).acquire_owned().await {
             match unix.accept().await {
-                Ok((stream, _)) => connection(stream, all.clone(), permit),
+                Ok((stream, _)) => connection(stream, all.clone(), permit, LOCAL_LIFETIME),
                 Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
             }
         }
@@ -120,7 +127,7 @@ async fn serve(
         let limit = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         while let Ok(permit) = Arc::clone(&limit).acquire_owned().await {
             match tcp.accept().await {
-                Ok((stream, _)) => connection(stream, some.clone(), permit),
+                Ok((stream, _)) => connection(stream, some.clone(), permit, REMOTE_LIFETIME),
                 Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
             }
         }
@@ -155,7 +162,8 @@ fn registered(listeners: Listeners) -> std::io::Result<Registered> {
 fn connection(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     router: axum::Router,
-    permit: tokio::sync::OwnedSemaphorePermit,
+    permit: OwnedSemaphorePermit,
+    lifetime: Duration,
 ) {
     tokio::spawn(async move {
         let service = TowerToHyperService::new(router);
@@ -164,7 +172,8 @@ fn connection(
             .header_read_timeout(HEAD_TIMEOUT)
             .max_buf_size(64 << 10);
         // What goes wrong on a connection is its client's affair.
-        let _ = http.serve_connection(TokioIo::new(stream), service).await;
+        let served = http.serve_connection(TokioIo::new(stream), service);
+        let _ = tokio::time::timeout(lifetime, served).await;
         drop(permit);
     });
 }

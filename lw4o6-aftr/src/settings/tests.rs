@@ -136,3 +136,11 @@ fn an_empty_list_of_prefixes_admits_everybody() {
     assert!(!settings.is_subscriber(outside));
     assert!(settings.is_subscriber("2001:db8:ffff::1".parse().unwrap()));
 }
+
+#[test]
+fn a_configuration_is_checked_without_being_put_in_force() {
+    let mut config = AftrConfig::default();
+    assert_eq!(config.check(), Ok(()));
+    config.hop_limit = 0;
+    assert_eq!(config.check(), Err(ConfigError::ZeroHops("hop_limit")));
+}

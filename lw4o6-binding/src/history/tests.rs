@@ -124,6 +124,29 @@ fn a_port_at_a_time_names_its_subscriber_and_the_other_way_round() {
 }
 
 #[test]
+fn all_who_had_an_address_are_found() {
+    //
+    let mut history = History::new(10);
+    history.follow(utc(1000), &Change::Added(binding(1, 1)));
+    history.follow(utc(1001), &Change::Added(binding(1, 2)));
+    history.follow(utc(1002), &removed(binding(1, 1)));
+    let on = |seconds| -> Vec<Binding> {
+        let ipv4 = binding(1, 1).ipv4;
+        history
+            .on(ipv4, utc(seconds))
+            .map(|span| span.binding)
+            .collect()
+    };
+    assert_eq!(on(1000), [binding(1, 1)]);
+    assert_eq!(on(1001), [binding(1, 1), binding(1, 2)]);
+    assert_eq!(on(1002), [binding(1, 2)]);
+    assert_eq!(
+        history.on(Ipv4Addr::new(192, 0, 2, 9), utc(1001)).count(),
+        0
+    );
+}
+
+#[test]
 fn a_whole_table_ends_only_what_it_does_not_have() {
     //
     let mut history = History::new(10);

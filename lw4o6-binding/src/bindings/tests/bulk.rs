@@ -297,6 +297,31 @@ fn a_grant_decided_before_a_replacement_gives_way_to_it() {
 }
 
 #[test]
+fn a_changed_configuration_leaves_what_others_made_alone() {
+    let operator = binding(1, 5).with_origin(Origin::Operator);
+    let peer = binding(1, 6).with_origin(Origin::Peer);
+    let mut store = store_with(&[binding(1, 1), operator, peer]);
+    store
+        .replace_configured(at(1), vec![binding(1, 2)])
+        .unwrap();
+    store.pump_null_store(at(1));
+    assert_eq!(all(&store), [binding(1, 2), operator, peer]);
+}
+
+#[test]
+fn a_table_is_read_in_pages() {
+    let store = store_with(&[binding(1, 1), binding(1, 2), binding(1, 4)]);
+    let after = |key: Option<&SoftwireKey>| -> Vec<Binding> { store.after(key).copied().collect() };
+    assert_eq!(after(None), all(&store));
+    assert_eq!(
+        after(Some(&binding(1, 1).key())),
+        [binding(1, 2), binding(1, 4)]
+    );
+    assert_eq!(after(Some(&binding(1, 3).key())), [binding(1, 4)]);
+    assert_eq!(after(Some(&binding(1, 4).key())), []);
+}
+
+#[test]
 fn a_changed_configuration_leaves_leases_alone() {
     let lease = dhcp(1, 1, 100);
     let mut store = store_with(&[lease, binding(1, 2)]);
