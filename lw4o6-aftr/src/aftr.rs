@@ -2,6 +2,7 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lw4o6_binding::table::{TableShared, TooManyReaders};
@@ -17,6 +18,7 @@ use crate::limits::Budgets;
 use crate::pmtu::PathMtus;
 use crate::settings::{ConfigError, Settings};
 use crate::share::Pools;
+use crate::traffic::{SoftwireKey, SoftwireTraffic, Traffic};
 use crate::worker::Worker;
 
 /// Path MTUs remembered.
@@ -40,6 +42,7 @@ pub(crate) struct Shared {
     table: TableShared,
     secrets: Mutex<ChaCha12Rng>,
     counters: Mutex<Vec<Arc<Counters>>>,
+    traffic: Mutex<Vec<Arc<Traffic>>>,
     /// Microseconds of the first packet's time; the largest number before it.
     started: AtomicU64,
     pub(crate) budgets: Budgets,
@@ -86,6 +89,7 @@ impl Aftr {
             flow_key,
             secrets: Mutex::new(secrets),
             counters: Mutex::new(Vec::new()),
+            traffic: Mutex::new(Vec::new()),
             started: AtomicU64::new(u64::MAX),
         };
         Ok(Self {
@@ -107,7 +111,61 @@ impl Aftr {
             (secret(&mut secrets), secret(&mut secrets))
         };
         let shared = Arc::clone(&self.shared);
-        Ok(Worker::new(shared, reader, counters, [reassembly, tracker]))
+        let mut worker = Worker::new(shared, reader, counters, [reassembly, tracker]);
+        worker.traffic = self.new_traffic();
+        Ok(worker)
+    }
+
+    /// Counters for the softwires of one worker: those of one that is gone, or new ones.
+    fn new_traffic(&self) -> Option<Arc<Traffic>> {
+        let entries = self.config().softwire_counters;
+        if entries == 0 {
+            return None;
+        }
+        let mut all = lock(&self.shared.traffic);
+        // Nobody else has it, so its worker is gone, and what that counted stands.
+        let free =
+            |traffic: &mut Arc<Traffic>| traffic.is_for(entries) && Arc::get_mut(traffic).is_some();
+        if let Some(at) = all.iter_mut().position(free) {
+            return all.get(at).map(Arc::clone);
+        }
+        let traffic = Arc::new(Traffic::new(entries));
+        all.push(Arc::clone(&traffic));
+        Some(traffic)
+    }
+
+    /// What a softwire sent and received, by all workers together, also those that are gone. Zero
+    /// where [`AftrConfig::softwire_counters`] was zero when they were made.
+    #[must_use]
+    pub fn softwire_traffic(&self, key: &SoftwireKey) -> SoftwireTraffic {
+        let mut sum = SoftwireTraffic::default();
+        for traffic in lock(&self.shared.traffic).iter() {
+            if let Some(traffic) = traffic.read(*key) {
+                sum.add(&traffic);
+            }
+        }
+        sum
+    }
+
+    /// The same for every softwire that was counted, in the order of their keys.
+    pub fn softwire_traffics(
+        &self,
+    ) -> impl Iterator<Item = (SoftwireKey, SoftwireTraffic)> + use<> {
+        let mut sums = BTreeMap::<SoftwireKey, SoftwireTraffic>::new();
+        for traffic in lock(&self.shared.traffic).iter() {
+            for (key, traffic) in traffic.iter() {
+                sums.entry(key).or_default().add(&traffic);
+            }
+        }
+        sums.into_iter()
+    }
+
+    /// Forgets what was counted for a softwire, so that another may have its place. It is counted
+    /// anew, from zero, if packets of it come again.
+    pub fn forget_softwire(&self, key: &SoftwireKey) {
+        for traffic in lock(&self.shared.traffic).iter() {
+            traffic.forget(*key);
+        }
     }
 
     /// Puts another configuration in force; workers take it up with their next batch.

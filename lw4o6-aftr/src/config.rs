@@ -84,6 +84,11 @@ pub struct AftrConfig {
     /// Bytes of a worker's slab: held fragments, reassembled packets, queued output. Fixed when the
     /// worker is made. Default 4 MiB, at least 512 KiB.
     pub slab_bytes: usize,
+    /// Softwires that each worker has counters for, of 64 bytes, rounded up to a power of two with a
+    /// quarter to spare; packets of others are counted as
+    /// [`SoftwireUncountedPackets`](crate::Counter::SoftwireUncountedPackets). Fixed when the worker is made.
+    /// Default 0: none; at most 16,777,216.
+    pub softwire_counters: usize,
 }
 
 /// `ICMPv4` and `ICMPv6` policy.
@@ -417,6 +422,7 @@ impl Default for AftrConfig {
             fragments: FragmentConfig::default(),
             boot_grace: Duration::ZERO,
             slab_bytes: 4 << 20,
+            softwire_counters: 0,
         }
     }
 }

@@ -145,6 +145,9 @@ counters! {
     /// IPv4 fragment contexts that made room for younger ones.
     FragmentEvictions = "fragment-evictions",
 
+    /// Forwarded packets whose softwire has no counters of its own, though some have.
+    SoftwireUncountedPackets = "softwire-uncounted-packets",
+
     // Fragments made here.
     /// Tunnel packets that left in fragments.
     TunnelPacketsFragmented = "tunnel-packets-fragmented",

@@ -21,6 +21,7 @@ use crate::emit::Emitted;
 use crate::fragments::{FragmentPorts, Ports};
 use crate::martian::is_service;
 use crate::refusal::Refusal;
+use crate::traffic::Way;
 use crate::upstream::{check_header, is_tunnel_loop};
 use crate::worker::Worker;
 use crate::{DropReason, Kind, Verdict};
@@ -70,7 +71,11 @@ impl Worker {
             ));
         }
         // W7 to W9
-        self.encapsulate(now, frame, ipv4, ends)
+        let emitted = self.encapsulate(now, frame, ipv4, ends)?;
+        if self.traffic.is_some() {
+            self.count_softwire(&softwire, Way::Downstream, &ipv4.inner);
+        }
+        Ok(emitted)
     }
 
     fn find_by_ports(&self, ipv4: &Ipv4, ports: FragmentPorts) -> Result<Softwire, Refusal> {

@@ -7,6 +7,7 @@ use crate::config::{AftrConfig, DscpEncap, FlowLabel, FragmentConfig, MssClamp, 
 use crate::key::KeyRules;
 use crate::limits::Rates;
 use crate::martian::{is_ipv6_source, is_martian, is_service};
+use crate::traffic::MAX_ENTRIES;
 
 /// Why a configuration was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -64,6 +65,9 @@ pub enum ConfigError {
         /// `slab_bytes`.
         slab: usize,
     },
+    /// Each of them takes 64 bytes of every worker.
+    #[error("softwire_counters: {0} is above 16777216")]
+    SoftwireCounters(usize),
     /// Held fragments and the output of one packet do not fit together.
     #[error("slab_bytes: {have} is below {need}, what held fragments and one packet's output take")]
     Slab {
@@ -187,6 +191,9 @@ fn check_numbers(config: &AftrConfig) -> Result<(), ConfigError> {
     }
     if let FlowLabel::Constant(label @ 0x10_0000..) = config.flow_label {
         return Err(ConfigError::FlowLabel(label));
+    }
+    if config.softwire_counters > MAX_ENTRIES {
+        return Err(ConfigError::SoftwireCounters(config.softwire_counters));
     }
     if config.hop_limit == 0 {
         return Err(ConfigError::ZeroHops("hop_limit"));

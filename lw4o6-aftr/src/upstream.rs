@@ -27,6 +27,7 @@ use crate::inner::Inner;
 use crate::key::{Direction, Key, key};
 use crate::martian::{SERVICE_AFTR, SERVICE_B4, is_martian, is_private, is_service};
 use crate::refusal::Refusal;
+use crate::traffic::Way;
 use crate::worker::Worker;
 use crate::{DropReason, Kind, Verdict};
 
@@ -61,7 +62,8 @@ impl Worker {
             return self.service(tunnel);
         }
         // U6: a fragment on a shared address follows its first one; U7 to U9.
-        let route = match self.upstream_ports(now, frame, tunnel)? {
+        let ports = self.upstream_ports(now, frame, tunnel)?;
+        let route = match ports {
             Ports::Held => return Ok(Verdict::Consumed.into()),
             Ports::InPacket => {
                 let key = ipv4.key?;
@@ -83,10 +85,42 @@ impl Worker {
             ));
         }
         // U11
-        match route {
-            Route::Internet => self.decapsulate(frame, tunnel),
-            Route::Own => self.own_in_tunnel(now, frame, tunnel),
-            Route::Hairpin(softwire) => self.hairpin(now, frame, tunnel, &softwire),
+        let emitted = match route {
+            Route::Internet => self.decapsulate(frame, tunnel)?,
+            Route::Own => return self.own_in_tunnel(now, frame, tunnel),
+            Route::Hairpin(softwire) => self.hairpin(now, frame, tunnel, &softwire)?,
+        };
+        if self.traffic.is_some() {
+            self.count_upstream(ipv4, found, ports, route);
+        }
+        Ok(emitted)
+    }
+
+    /// Counts a packet for the softwire that it came through, and the one that it goes into.
+    #[inline(never)]
+    fn count_upstream(&self, ipv4: &Ipv4, found: Found, ports: Ports, route: Route) {
+        let inner = &ipv4.inner;
+        let sender = match ports {
+            Ports::InPacket | Ports::Held => found.line,
+            Ports::First(ports) | Ports::Known(ports) => match ports.source {
+                Ok(key) => self.lookup(inner.src, key),
+                Err(_) => Lookup::NoPort,
+            },
+        };
+        if let Lookup::Found(softwire) = sender {
+            self.count_softwire(&softwire, Way::Upstream, inner);
+        }
+        if let Route::Hairpin(softwire) = route {
+            self.count_softwire(&softwire, Way::Downstream, inner);
+        }
+    }
+
+    /// Counts a forwarded packet for its softwire.
+    #[inline(never)]
+    pub(crate) fn count_softwire(&self, softwire: &Softwire, way: Way, inner: &Inner) {
+        let traffic = self.traffic.as_ref();
+        if traffic.is_some_and(|traffic| !traffic.count(softwire, way, inner.total_len)) {
+            self.counters.add(Counter::SoftwireUncountedPackets, 1);
         }
     }
 

@@ -24,6 +24,7 @@ use crate::settings::Settings;
 use crate::slab::{OutQueue, Slab};
 use crate::trace::{Tracer, Way};
 use crate::tracker::Tracker;
+use crate::traffic::Traffic;
 use crate::{Cause, Destination, DropReason, Output, Side, Verdict};
 
 /// Frames whose table lines are fetched together.
@@ -63,6 +64,7 @@ pub struct Worker {
     /// Held fragments wait to be taken out.
     pub(crate) releasing: bool,
     pub(crate) tracer: Option<Box<Tracer>>,
+    pub(crate) traffic: Option<Arc<Traffic>>,
 }
 
 /// Whether a packet in the scratch buffer has been counted as received.
@@ -100,6 +102,7 @@ impl Worker {
             after: 0,
             releasing: false,
             tracer: None,
+            traffic: None,
             slab,
             settings,
             generation,
