@@ -52,7 +52,7 @@ impl Model {
                 proto: packet.proto,
                 id: packet.id,
             };
-            match self.follow(ModelSide::Internet, key, &packet, &packet.bytes)? {
+            match self.follow(ModelSide::Internet, key, &packet)? {
                 Followed::Held => return Ok(Action::Held),
                 Followed::First(keys) => (Some(keys), Some(key)),
                 Followed::Later(keys) => (Some(keys), None),

@@ -154,7 +154,6 @@ impl Model {
         side: ModelSide,
         key: FragmentKey,
         v4: &V4,
-        received: &[u8],
     ) -> Result<Followed, &'static str> {
         if self.config.fragment_handling == ModelFragments::Off {
             return Err("fragments-off");
@@ -170,7 +169,7 @@ impl Model {
         let ModelConfig {
             fragments: limit, ..
         } = self.config;
-        let (now, noted) = (self.now, self.noted);
+        let (now, noted, arrived) = (self.now, self.noted, self.arrived.clone());
         let datagram = self.fragments.entry(key, now);
         if !noted {
             datagram.note(piece, limit)?;
@@ -178,7 +177,7 @@ impl Model {
         match datagram.keys {
             Some(keys) => Ok(Followed::Later(keys)),
             None => {
-                datagram.held.push((side, received.to_vec()));
+                datagram.held.push((side, arrived));
                 Ok(Followed::Held)
             }
         }

@@ -138,6 +138,8 @@ pub struct Model {
     ipv4_reassembly: ReassemblyStore,
     fragments: FragmentStore,
     pmtu: BTreeMap<Ipv6Addr, (usize, u64)>,
+    /// The packet being processed, with what stands behind its end.
+    arrived: Vec<u8>,
     /// Fragments whose first one has arrived in this call.
     released: Vec<(ModelSide, Vec<u8>)>,
     /// The packet being processed is one of them: it has been noted before.
@@ -166,6 +168,7 @@ impl Model {
             ipv4_reassembly: ReassemblyStore::default(),
             fragments: FragmentStore::default(),
             pmtu: BTreeMap::new(),
+            arrived: Vec::new(),
             released: Vec::new(),
             noted: false,
             whole: false,
@@ -284,6 +287,7 @@ impl Model {
     }
 
     fn step(&mut self, side: ModelSide, packet: &[u8]) -> Step {
+        self.arrived = packet.to_vec();
         match side {
             ModelSide::Softwire => self.upstream(packet),
             ModelSide::Internet => self.downstream(packet),

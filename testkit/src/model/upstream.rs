@@ -199,13 +199,11 @@ impl Model {
             proto: inner.proto,
             id: inner.id,
         };
-        Ok(
-            match self.follow(ModelSide::Softwire, key, inner, &outer.bytes)? {
-                Followed::First(keys) => Tracked::Yes(keys, Some(key)),
-                Followed::Later(keys) => Tracked::Yes(keys, None),
-                Followed::Held => Tracked::Held,
-            },
-        )
+        Ok(match self.follow(ModelSide::Softwire, key, inner)? {
+            Followed::First(keys) => Tracked::Yes(keys, Some(key)),
+            Followed::Later(keys) => Tracked::Yes(keys, None),
+            Followed::Held => Tracked::Held,
+        })
     }
 
     /// An inner packet from the binding check on.
