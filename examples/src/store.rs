@@ -15,7 +15,7 @@
 //!
 //! The records are those of [`lw4o6_binding::snapshot::record`]; ends of leases are in UTC.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -70,6 +70,8 @@ pub struct Stored {
 #[derive(Debug)]
 pub struct Store {
     name: String,
+    /// Where there is a file.
+    path: Option<PathBuf>,
     medium: Shared,
     /// `None` after an error, until the next call.
     database: Option<Database>,
@@ -87,7 +89,9 @@ impl Store {
     pub fn open(path: &Path, clock: &Clock) -> Result<(Self, Stored), StoreError> {
         let name = path.display().to_string();
         let disk = Disk::open(path, |file| Self::prepare(&name, file))?;
-        Self::read(name, Arc::new(disk), clock)
+        let (mut store, stored) = Self::read(name, Arc::new(disk), clock)?;
+        store.path = Some(path.to_owned());
+        Ok((store, stored))
     }
 
     /// The same on memory, or whatever else the backend is. It is made ready where it is empty.
@@ -109,7 +113,7 @@ impl Store {
     /// Makes an empty backend a store without bindings.
     fn prepare(name: &str, backend: Arc<dyn StorageBackend>) -> Result<(), StoreError> {
         let make = || -> Result<(), redb::Error> {
-            let database = builder().create_with_backend(Shared(backend))?;
+            let database = builder().create_with_backend(Shared::new(backend))?;
             let transaction = database.begin_write()?;
             transaction.open_table(BINDINGS)?;
             transaction.open_table(QUARANTINE)?;
@@ -127,7 +131,8 @@ impl Store {
     ) -> Result<(Self, Stored), StoreError> {
         let mut store = Self {
             name,
-            medium: Shared(backend),
+            path: None,
+            medium: Shared::new(backend),
             database: None,
             clock: *clock,
         };
@@ -228,12 +233,32 @@ impl Store {
     fn database(&mut self) -> Result<&Database, StoreError> {
         let database = match self.database.take() {
             Some(database) => database,
-            None => open_checked(&self.name, &self.medium)?,
+            None => self.open_again()?,
         };
         Ok(self.database.insert(database))
     }
+
+    /// Opens the file after an error.
+    ///
+    /// What the disk refused once, the system may show as written and never try again. Everything
+    /// is written to a new file then.
+    fn open_again(&mut self) -> Result<Database, StoreError> {
+        let database = open_checked(&self.name, &self.medium)?;
+        let Some(path) = self.path.as_ref().filter(|_| self.medium.is_doubtful()) else {
+            return Ok(database);
+        };
+        let name = &self.name;
+        let disk = Disk::make(path, |new| {
+            Self::prepare(name, Arc::clone(&new))?;
+            tables::copy(&database, Shared::new(new)).map_err(|error| error::of(name, error))
+        })?;
+        drop(database);
+        self.medium = Shared::new(Arc::new(disk));
+        open_checked(&self.name, &self.medium)
+    }
 }
 
+/// How the database is opened.
 fn builder() -> Builder {
     let mut builder = Builder::new();
     builder.set_cache_size(CACHE);
@@ -259,3 +284,5 @@ fn open_checked(name: &str, medium: &Shared) -> Result<Database, StoreError> {
 
 #[cfg(test)]
 pub(crate) mod tests;
+#[cfg(test)]
+mod trouble_tests;

@@ -141,7 +141,7 @@ pub fn fill_history(
                 old: binding,
                 new: binding,
             },
-            (EventName::Removed, Some(binding)) => Change::Removed {
+            (EventName::Removed, Some(binding)) if has(history, &binding) => Change::Removed {
                 binding,
                 reason: RemoveReason::Released,
             },
@@ -149,6 +149,13 @@ pub fn fill_history(
         };
         history.follow(line.time, &change);
     })
+}
+
+/// Whether the binding goes on, as far as the history knows.
+fn has(history: &History, binding: &Binding) -> bool {
+    let port = binding.ports.ranges().next().map(|range| *range.start());
+    let span = port.and_then(|port| history.who(binding.ipv4, port, Utc::MAX));
+    span.is_some_and(|span| span.binding.b4 == binding.b4)
 }
 
 /// Reads all lines.
@@ -403,6 +410,11 @@ impl Follower {
         if self.is_first && !self.held.contains_key(&key) {
             // So it was bound before the log begins.
             self.bound(line, self.first.unwrap_or(line.time), true);
+        }
+        // One that was revoked at the start may have lost its place to another.
+        let other = |holder: &Holder| holder.line.b4 != line.b4;
+        if self.held.get(&key).is_some_and(other) {
+            return;
         }
         self.end(&key, line.time, line.reason.as_deref());
     }

@@ -264,6 +264,37 @@ fn a_log_that_was_rotated_and_restarted_still_knows_who_had_a_port() {
 }
 
 #[test]
+fn a_lease_that_the_configuration_contradicts_at_the_start_does_not_end_what_took_its_place() {
+    //
+    let directory = Directory::new();
+    let (ann, fixed) = (binding(ANN, 1), binding(BOB, 1).with_origin(Origin::Static));
+    let log = open(&directory.file());
+    log.start(at(0), 1, whole(&[ann]));
+    log.stop(at(5));
+    let log = open(&directory.file());
+    log.start(at(10), 2, whole(&[fixed]));
+    let reason = RemoveReason::Revoked;
+    log.note(
+        at(10),
+        2,
+        Change::Removed {
+            binding: ann,
+            reason,
+        },
+    );
+    log.reopen();
+    log.stop(at(20));
+    let files = [directory.file()];
+    assert_eq!(who(&files, 1, 9), [ANN]);
+    assert_eq!(who(&files, 1, 15), [BOB]);
+    assert_eq!(who(&files, 1, 30), [BOB]);
+    let mut history = History::new(10);
+    fill_history(&files, &noon(), &mut history).unwrap();
+    let span = history.who([192, 0, 2, 1].into(), 1031, utc(30));
+    assert_eq!(span.map(|span| span.binding), Some(fixed));
+}
+
+#[test]
 fn a_subscriber_is_found_with_all_softwires_of_the_time() {
     //
     let directory = Directory::new();

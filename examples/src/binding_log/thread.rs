@@ -199,7 +199,10 @@ impl Writer {
             Change::Renewed(binding) => self.bound(EventName::Renewed, number, binding),
             Change::Replaced { new, .. } => self.bound(EventName::Replaced, number, new),
             Change::Removed { binding, reason } => {
-                self.table.remove(&binding.key());
+                // One that was revoked at the start may have lost its place to another.
+                if (self.table.get(&binding.key())).is_some_and(|now| now.b4 == binding.b4) {
+                    self.table.remove(&binding.key());
+                }
                 let mut line = self.about(EventName::Removed, number, binding);
                 line.reason = Some(reason.as_str().to_owned());
                 line.emit(&mut self.lines);

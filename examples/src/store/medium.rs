@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use redb::StorageBackend;
 
@@ -12,30 +13,52 @@ use super::error::{self, StoreError};
 
 /// A backend that outlives the database on it, so that an error does not let go of the file.
 #[derive(Clone, Debug)]
-pub(super) struct Shared(pub(super) Arc<dyn StorageBackend>);
+pub(super) struct Shared {
+    backend: Arc<dyn StorageBackend>,
+    /// The disk has refused to write something; what is read since may never have got there.
+    doubtful: Arc<AtomicBool>,
+}
+
+impl Shared {
+    pub(super) fn new(backend: Arc<dyn StorageBackend>) -> Self {
+        Self {
+            backend,
+            doubtful: Arc::default(),
+        }
+    }
+
+    /// Whether what is read may be in memory only.
+    pub(super) fn is_doubtful(&self) -> bool {
+        self.doubtful.load(Ordering::Relaxed)
+    }
+}
 
 impl StorageBackend for Shared {
     fn len(&self) -> io::Result<u64> {
-        self.0.len()
+        self.backend.len()
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.0.read(offset, out)
+        self.backend.read(offset, out)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)?;
+        self.backend.set_len(len)?;
         // The library refuses a file that is shorter than its header says, so the length has to
         // be on the disk before any header can be.
-        self.0.sync_data()
+        self.sync_data()
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.0.sync_data()
+        let synced = self.backend.sync_data();
+        if synced.is_err() {
+            self.doubtful.store(true, Ordering::Relaxed);
+        }
+        synced
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.0.write(offset, data)
+        self.backend.write(offset, data)
     }
 }
 
@@ -73,21 +96,22 @@ impl Disk {
             }
             Err(error) => return Err(fail(error)),
         }
-        Self::make(path, &name, prepare)
+        Self::make(path, prepare)
     }
 
-    fn make(
+    /// Makes a file, whatever stands under its name, and fills it.
+    pub(super) fn make(
         path: &Path,
-        name: &str,
         prepare: impl FnOnce(Arc<dyn StorageBackend>) -> Result<(), StoreError>,
     ) -> Result<Self, StoreError> {
+        let name = &path.display().to_string();
         let fail = |error| error::io(name, error);
         let mut new = path.as_os_str().to_owned();
         new.push(".new");
         let new = PathBuf::from(new);
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
-        // R-269 and the like: who has which address is nobody else's business.
+        // Who has which address is nobody else's business.
         let file = options.mode(0o600).open(&new).map_err(fail)?;
         let disk = Self { file }.lock(name)?;
         // A leftover of a start that was cut short.

@@ -7,6 +7,7 @@ use lw4o6_binding::snapshot::record::{self, BINDING, QUARANTINED};
 use lw4o6_binding::{Binding, Change, Clock, Expiry, Origin, Quarantined, SoftwireKey, Utc};
 use redb::{Database, ReadableDatabase, ReadableTable, Table};
 
+use super::medium::Shared;
 use super::{BINDINGS, META, QUARANTINE, Stored};
 
 /// The tables, open in a transaction.
@@ -185,6 +186,32 @@ fn replace<const N: usize>(
     for (word, record) in new.iter().filter(|(word, _)| !same.contains(word)) {
         table.insert(word, record)?;
     }
+    Ok(())
+}
+
+/// Writes everything that is in a database into another one.
+pub(super) fn copy(from: &Database, to: Shared) -> Result<(), redb::Error> {
+    let to = super::builder().create_with_backend(to)?;
+    let (read, write) = (from.begin_read()?, to.begin_write()?);
+    let mut meta = write.open_table(META)?;
+    for item in read.open_table(META)?.iter()? {
+        let (name, value) = item?;
+        meta.insert(name.value(), value.value())?;
+    }
+    drop(meta);
+    let mut bindings = write.open_table(BINDINGS)?;
+    for item in read.open_table(BINDINGS)?.iter()? {
+        let (word, record) = item?;
+        bindings.insert(word.value(), record.value())?;
+    }
+    drop(bindings);
+    let mut quarantine = write.open_table(QUARANTINE)?;
+    for item in read.open_table(QUARANTINE)?.iter()? {
+        let (word, record) = item?;
+        quarantine.insert(word.value(), record.value())?;
+    }
+    drop(quarantine);
+    write.commit()?;
     Ok(())
 }
 

@@ -33,6 +33,11 @@ impl Drop for Directory {
     }
 }
 
+/// A store in memory that can be opened again.
+fn memory() -> Arc<dyn StorageBackend> {
+    Arc::new(Shared::new(Arc::new(InMemoryBackend::new())))
+}
+
 const NOON: u64 = 1_795_176_000_000_000;
 
 /// `secs` after noon of 2026-11-20, `secs` after 1000 s on the monotonic clock.
@@ -131,7 +136,7 @@ fn times_in_the_file_are_utc_so_that_a_lease_survives_another_monotonic_clock() 
 
 #[test]
 fn bindings_of_the_configuration_file_are_not_stored() {
-    let backend = Arc::new(Shared(Arc::new(InMemoryBackend::new())));
+    let backend = memory();
     let (mut store, _) = Store::with_backend(backend.clone(), &clock(0)).unwrap();
     let lease = dhcp(1, 5000);
     let fixed = binding(1, Origin::Static);
@@ -155,7 +160,7 @@ fn bindings_of_the_configuration_file_are_not_stored() {
 
 #[test]
 fn a_replacement_of_the_table_sets_all_that_is_not_static() {
-    let backend = Arc::new(Shared(Arc::new(InMemoryBackend::new())));
+    let backend = memory();
     let (mut store, _) = Store::with_backend(backend.clone(), &clock(0)).unwrap();
     let all = [dhcp(1, 5000), dhcp(2, 5000), dhcp(3, 5000)];
     store.write(&all.map(Change::Added)).unwrap();
@@ -178,7 +183,7 @@ fn a_replacement_of_the_table_sets_all_that_is_not_static() {
 
 #[test]
 fn the_file_can_be_made_to_say_what_the_bindings_are() {
-    let backend = Arc::new(Shared(Arc::new(InMemoryBackend::new())));
+    let backend = memory();
     let (mut store, _) = Store::with_backend(backend.clone(), &clock(0)).unwrap();
     store
         .write(&[
@@ -363,4 +368,55 @@ fn a_damaged_file_is_an_error_or_reads_as_it_was_and_never_a_crash() {
         assert!(error.is_err() || cut > 4096, "{cut} bytes");
     }
     assert!(refused > 0, "{refused} refused, {same} the same");
+}
+
+/// What `testdata/store/version-1.redb` holds: written by the first program that had the format.
+fn version_1() -> (Vec<Binding>, Vec<Quarantined>) {
+    let prefix = "2001:db8:9:100::/56".parse().unwrap();
+    let (aftr, ports) = (
+        "2001:db8:a::2".parse().unwrap(),
+        PortParams::new(6, 8, 0x34).unwrap(),
+    );
+    let of_prefix = Binding::from_prefix(prefix, [192, 0, 2, 9].into(), ports, aftr);
+    let whole = Binding {
+        ports: PortParams::FULL,
+        ipv4: [198, 51, 100, 7].into(),
+        ..binding(5, Origin::Peer)
+    };
+    let bindings = vec![
+        dhcp(1, 100_000_000),
+        binding(2, Origin::Operator),
+        binding(3, Origin::Pcp).with_expiry(Expiry::At(Instant::from_secs(200_000_000))),
+        of_prefix.with_origin(Origin::Operator),
+        whole,
+    ];
+    (bindings, vec![waits(&dhcp(4, 0), 300_000_000)])
+}
+
+#[test]
+fn a_file_of_version_1_is_read() {
+    let testdata = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata/store");
+    let committed = testdata.join("version-1.redb");
+    let (bindings, quarantined) = version_1();
+    if std::env::var_os("LW4O6_BLESS").is_some() && !committed.exists() {
+        let (mut store, _) = Store::open(&committed, &clock(0)).unwrap();
+        let added = bindings.iter().copied().map(Change::Added);
+        let waits = quarantined.iter().copied().map(Change::Quarantined);
+        store
+            .write(&added.chain(waits).collect::<Vec<_>>())
+            .unwrap();
+        store.database().unwrap();
+        let mut database = store.database.take().unwrap();
+        database.compact().unwrap();
+    }
+    // A copy, because opening writes.
+    let directory = Directory::new();
+    std::fs::copy(&committed, directory.file()).unwrap();
+    let (mut store, stored) = Store::open(&directory.file(), &clock(0)).unwrap();
+    assert_eq!(
+        (&stored.bindings, &stored.quarantined),
+        (&bindings, &quarantined)
+    );
+    assert_eq!((stored.version, stored.changes), (5, 6));
+    store.write(&[Change::Added(dhcp(7, 100_000_000))]).unwrap();
 }
