@@ -6,6 +6,7 @@
 pub mod cli;
 pub mod client;
 mod metrics;
+mod past;
 mod routes;
 mod server;
 mod show;

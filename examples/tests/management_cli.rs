@@ -332,3 +332,51 @@ fn every_command_has_a_help_of_its_own() {
         }
     }
 }
+
+#[test]
+fn what_the_program_does_not_remember_is_found_in_its_log() {
+    // R-270
+    let toml = format!("{TOML}{MANAGEMENT}\n[state]\nlog = \"b.log\"\n");
+    let world = World::with(&toml, SOFTWIRES, None);
+    let line = |time: &str, event: &str, more: &str| {
+        format!(
+            "{{\"time\":\"2026-11-19T{time}.000000Z\",\"event\":\"{event}\",\"change\":1,\"version\":7,\
+             \"ipv4\":\"192.0.2.7\",\"psid-offset\":0,\"psid-len\":6,\"psid\":1,\"ports\":[\"1024-2047\"],\
+             \"b4\":\"2001:db8:77::1\",\"subscriber\":\"2001:db8:77::/56\",\
+             \"aftr\":\"2001:db8:ffff::1\",\"origin\":\"dhcp\"{more}}}\n"
+        )
+    };
+    let log =
+        line("10:00:00", "added", "") + &line("11:00:00", "removed", ",\"reason\":\"released\"");
+    world.folder.write("b.log", log);
+    let then = ["--at", "2026-11-19T10:30:00Z"];
+    for subject in ["192.0.2.7:1030", "2001:db8:77::1", "2001:db8:77::/48"] {
+        let out = world
+            .cli(&[&["lookup", subject], &then[..]].concat())
+            .fine();
+        assert!(
+            out.contains("192.0.2.7/0,6,1  1024-2047  2001:db8:77::1"),
+            "{out}"
+        );
+        assert!(
+            out.contains("2026-11-19T10:00:00Z  2026-11-19T11:00:00Z"),
+            "{out}"
+        );
+        // The same without a program.
+        let offline = ["lookup", subject, "--log-file", "b.log"];
+        let offline = world.folder.lwaftr(&[&offline, &then[..]].concat());
+        assert_eq!(offline.fine(), out);
+    }
+    let later = ["lookup", "192.0.2.7:1030", "--at", "2026-11-19T11:30:00Z"];
+    assert_eq!(world.cli(&later).code, 1);
+    let wrong = ["lookup", "192.0.2.7", "--log-file", "b.log"];
+    world.folder.lwaftr(&wrong).is_error(
+        2,
+        "`192.0.2.7` is not an IPv4 address with a port, or an IPv6 address or prefix",
+    );
+    let missing = ["lookup", "192.0.2.7:1", "--log-file", "no.log"];
+    world
+        .folder
+        .lwaftr(&missing)
+        .is_error(1, "no.log: entity not found");
+}

@@ -11,7 +11,7 @@ use hyper::Method;
 use serde_json::{Value, json};
 
 use super::client::{Client, ClientError, DEFAULT_SOCKET};
-use super::show;
+use super::{past, show};
 use crate::error::Failure;
 use crate::stopwatch::{Stopwatch, wait};
 
@@ -197,6 +197,9 @@ pub struct LookupArguments {
     /// When, such as 2026-11-20T19:05:32Z. Default: now.
     #[arg(long, value_name = "TIME")]
     at: Option<String>,
+    /// Asks this log ([state] log) and its older parts beside it, instead of a running lwaftr.
+    #[arg(long, value_name = "FILE", conflicts_with = "socket")]
+    log_file: Option<PathBuf>,
     #[command(flatten)]
     common: Common,
 }
@@ -531,6 +534,7 @@ pub fn lookup(arguments: &LookupArguments) -> Result<(), Failure> {
     let LookupArguments {
         address,
         at,
+        log_file,
         common,
     } = arguments;
     // An IPv6 address has colons, too.
@@ -538,19 +542,53 @@ pub fn lookup(arguments: &LookupArguments) -> Result<(), Failure> {
         Some((ipv4, port)) if ipv4.parse::<Ipv4Addr>().is_ok() => (ipv4, Some(port)),
         _ => (address.as_str(), None),
     };
-    let mut path = format!("/lookup?address={}", encoded(address));
-    for (name, value) in [("port", port), ("at", at.as_deref())] {
-        if let Some(value) = value {
-            path.push_str(&format!("&{name}={}", encoded(value)));
-        }
-    }
-    let value = common.client()?.get(&path)?;
+    let value = match log_file {
+        Some(log) => ask_log(log, address, port, at.as_deref())?,
+        None => ask_program(common, address, port, at.as_deref())?,
+    };
     common.print(&value, show::found)?;
     let found = value.get("found").and_then(Value::as_array);
     if found.is_none_or(Vec::is_empty) {
         return Err(Failure::run("nobody had that"));
     }
     Ok(())
+}
+
+fn ask_program(
+    common: &Common,
+    address: &str,
+    port: Option<&str>,
+    at: Option<&str>,
+) -> Result<Value, Failure> {
+    let mut path = format!("/lookup?address={}", encoded(address));
+    for (name, value) in [("port", port), ("at", at)] {
+        if let Some(value) = value {
+            path.push_str(&format!("&{name}={}", encoded(value)));
+        }
+    }
+    common.client()?.get(&path)
+}
+
+fn ask_log(
+    log: &std::path::Path,
+    address: &str,
+    port: Option<&str>,
+    at: Option<&str>,
+) -> Result<Value, Failure> {
+    let wrong = |text: &str, rule: &str| Failure::config(format!("`{text}` is not {rule}"));
+    let rule = "an IPv4 address with a port, or an IPv6 address or prefix";
+    let port = port
+        .map(|port| port.parse().map_err(|_| wrong(port, "a port")))
+        .transpose()?;
+    let question = past::Subject::of(address).and_then(|subject| subject.question(port));
+    let question = question.ok_or_else(|| wrong(address, rule))?;
+    let when = match at {
+        None => crate::config::clock().utc,
+        Some(at) => at
+            .parse()
+            .map_err(|_| wrong(at, "a date and time like 2026-11-20T19:05:32Z"))?,
+    };
+    past::ask(log, question, when).map_err(Failure::run)
 }
 
 /// `lwaftr trace`.

@@ -5,13 +5,13 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, Request as HttpRequest, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post, put};
+use axum::{Extension, Router};
 use lw4o6_binding::{Origin, Utc};
 use lw4o6_wire::Ipv6Prefix;
 use serde::Deserialize;
@@ -21,6 +21,7 @@ use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::metrics::{CONTENT_TYPE, exposition};
+use super::past::{self, Log, Subject};
 use crate::control::{
     Addition, Answer, Input, ModelPart, Page, Refusal, Request, Running, parse_key,
 };
@@ -48,7 +49,7 @@ const CHUNK: usize = 64 << 10;
 type Inputs = State<SyncSender<Input>>;
 
 /// Every path, for the Unix socket.
-pub(super) fn everything(inputs: SyncSender<Input>) -> Router {
+pub(super) fn everything(inputs: SyncSender<Input>, log: Log) -> Router {
     Router::new()
         .route("/status", get(|i: Inputs| ask(i, Request::Status)))
         .route("/counters", get(|i: Inputs| ask(i, Request::Counters)))
@@ -74,6 +75,7 @@ pub(super) fn everything(inputs: SyncSender<Input>) -> Router {
         .fallback(nowhere)
         .method_not_allowed_fallback(wrong_method)
         .layer(axum::middleware::from_fn(in_time))
+        .layer(Extension(log))
         .with_state(inputs)
 }
 
@@ -338,7 +340,12 @@ struct LookupQuery {
     at: Option<String>,
 }
 
-async fn lookup(inputs: Inputs, asked: Asked<LookupQuery>) -> Result<Response, Refusal> {
+//
+async fn lookup(
+    State(inputs): Inputs,
+    Extension(log): Extension<Log>,
+    asked: Asked<LookupQuery>,
+) -> Result<Response, Refusal> {
     let LookupQuery { address, port, at } = query(asked)?;
     let wrong = |path: &str, rule: &str, text: &str| {
         Refusal::new(400, path, rule, format!("`{text}` is not {rule}"))
@@ -349,20 +356,32 @@ async fn lookup(inputs: Inputs, asked: Asked<LookupQuery>) -> Result<Response, R
             text.parse::<Utc>().map_err(|_| wrong("at", rule, &text))
         })
         .transpose()?;
-    if let Ok(ipv4) = address.parse() {
-        return ask(inputs, Request::Who { ipv4, port, at }).await;
-    }
-    let prefix = match address.parse::<Ipv6Addr>() {
-        Ok(b4) => Some(Ipv6Prefix::host(b4)),
-        Err(_) => address.parse().ok(),
-    };
     let rule = "an IPv4 address, or an IPv6 address or prefix";
-    let b4 = prefix.ok_or_else(|| wrong("address", rule, &address))?;
-    if port.is_some() {
-        let what = "ports belong to IPv4 addresses";
-        return Err(Refusal::new(400, "port", what, what));
+    let subject = Subject::of(&address).ok_or_else(|| wrong("address", rule, &address))?;
+    let request = match subject {
+        Subject::Ipv4(ipv4) => Request::Who { ipv4, port, at },
+        Subject::B4(_) if port.is_some() => {
+            let what = "ports belong to IPv4 addresses";
+            return Err(Refusal::new(400, "port", what, what));
+        }
+        Subject::B4(b4) => Request::What { b4, at },
+    };
+    let answer = call(&inputs, request).await?;
+    if let (Some(at), Some(log), Some(question)) = (at, log.0, subject.question(port))
+        && let Answer::Json(found) = &answer
+        && found
+            .get("found")
+            .and_then(Value::as_array)
+            .is_some_and(Vec::is_empty)
+    {
+        // What the program does not remember stands in the log.
+        let path = log.display().to_string();
+        let asked = tokio::task::spawn_blocking(move || past::ask(&log, question, at)).await;
+        let asked = asked.unwrap_or_else(|error| Err(error.to_string()));
+        let found = asked.map_err(|what| Refusal::new(500, path, "state.log", what))?;
+        return Ok(json_text(StatusCode::OK, &found));
     }
-    ask(inputs, Request::What { b4, at }).await
+    Ok(response(answer))
 }
 
 #[derive(Deserialize)]

@@ -96,6 +96,7 @@ async fn serve(
     mut stopped: watch::Receiver<bool>,
     ready: SyncSender<std::io::Result<()>>,
 ) {
+    let log = listeners.log.clone();
     let (unix, path, tcp) = match registered(listeners) {
         Ok(registered) => registered,
         Err(error) => {
@@ -105,7 +106,7 @@ async fn serve(
         }
     };
     let _ = ready.send(Ok(()));
-    let all = everything(inputs.clone());
+    let all = everything(inputs.clone(), log);
     let some = watching(inputs);
     let local = async {
         let Some(unix) = unix else {
@@ -148,7 +149,7 @@ type Registered = (
 );
 
 fn registered(listeners: Listeners) -> std::io::Result<Registered> {
-    let Listeners { unix, tcp } = listeners;
+    let Listeners { unix, tcp, log: _ } = listeners;
     let (unix, path) = unix.map_or((None, None), |(unix, path)| (Some(unix), Some(path)));
     let unix = unix.map(tokio::net::UnixListener::from_std).transpose()?;
     if let Some(tcp) = &tcp {

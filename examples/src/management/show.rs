@@ -372,7 +372,14 @@ pub(super) fn found(value: &Value) -> String {
             part("to"),
         ]);
     }
-    format!("{out}\n")
+    let mut out = format!("{out}\n");
+    if value.get("incomplete") == Some(&Value::Bool(true)) {
+        out.push_str("warning: the log misses changes around that time\n");
+    }
+    if value.get("truncated") == Some(&Value::Bool(true)) {
+        out.push_str("and more\n");
+    }
+    out
 }
 
 /// A change of the table.

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Group, chown};
 
+use super::past::Log;
 use crate::config::Config;
 use crate::error::Failure;
 
@@ -19,6 +20,8 @@ pub struct Listeners {
     pub(super) unix: Option<(UnixListener, SocketPath)>,
     /// `/metrics` and `/health` alone.
     pub(super) tcp: Option<TcpListener>,
+    /// Where questions about the past are answered from.
+    pub(super) log: Log,
 }
 
 /// A path that is removed with its owner.
@@ -69,7 +72,10 @@ impl Listeners {
                 Some(listener)
             }
         };
-        Ok(Self { unix, tcp })
+        let log = config.file.state.log.as_ref();
+        let directory = config.path.parent().unwrap_or(Path::new(""));
+        let log = Log(log.map(|log| directory.join(log)));
+        Ok(Self { unix, tcp, log })
     }
 
     /// Where `/metrics` and `/health` are served over TCP.
