@@ -39,8 +39,8 @@ pub use self::model::Running;
 pub use self::parts::{ChangeLog, Logged, Parts, ReadConfig, Recorder, Stored};
 use self::reload::Reload;
 pub use self::request::{
-    Addition, Answer, Input, ModelPart, Page, Refusal, Reply, Request, SoftwireView, key_text,
-    parse_key,
+    Addition, Answer, Input, ModelPart, Page, Refusal, Reply, Request, SoftwireView, TrafficView,
+    key_text, parse_key,
 };
 pub use self::snapshot::Snapshot;
 use crate::config::Config;

@@ -21,6 +21,9 @@ use crate::error::Failure;
 /// Frames that wait for a next hop, each side.
 const WAITING: usize = 16;
 
+/// Softwires with counters of their own, where these are asked for; the engine takes no more.
+const MOST_COUNTED: usize = 16_777_216;
+
 /// Address of an interface whose configuration names none; locally administered.
 const DEFAULT_MAC: MacAddr = MacAddr([0x02, 0, 0, 0, 0, 0]);
 
@@ -218,6 +221,10 @@ pub fn aftr_config(config: &Config, boot_grace: Duration) -> AftrConfig {
         aftr.icmp.instance_rate_v6 = rate;
     }
     aftr.boot_grace = boot_grace;
+    if file.run.softwire_counters {
+        let softwires = usize::try_from(instance.softwire_num_max).unwrap_or(usize::MAX);
+        aftr.softwire_counters = softwires.min(MOST_COUNTED);
+    }
     aftr
 }
 

@@ -380,3 +380,30 @@ fn what_the_program_does_not_remember_is_found_in_its_log() {
         .lwaftr(&missing)
         .is_error(1, "no.log: entity not found");
 }
+
+#[test]
+fn softwires_are_counted_where_that_is_asked_for() {
+    let toml = format!("{TOML}{MANAGEMENT}\n[run]\nsoftwire-counters = true\n");
+    let world = World::with(&toml, SOFTWIRES, None);
+    for _ in 0..1200 {
+        world.packet_for("192.0.2.1:1232");
+    }
+    let list = world.get("/softwires");
+    let traffic = |n: usize| list["softwires"][n]["traffic"].clone();
+    assert_eq!(traffic(0)["downstream-packets"], 1200);
+    assert_eq!(traffic(0)["downstream-bytes"], 1200 * 28);
+    assert_eq!(traffic(1)["downstream-packets"], 0);
+    let out = world.cli(&["softwire", "list"]).fine();
+    assert!(out.contains("packets down"), "{out}");
+    assert!(out.contains("  1,200  "), "{out}");
+    // Another subscriber begins at zero.
+    world
+        .cli(&["softwire", "remove", "192.0.2.1/6,8,52"])
+        .fine();
+    let mut add = ADD;
+    add[7] = "52";
+    world.cli(&add).fine();
+    let list = world.get("/softwires");
+    assert_eq!(list["softwires"][0]["b4"], "2001:db8:1::3");
+    assert_eq!(list["softwires"][0]["traffic"]["downstream-packets"], 0);
+}

@@ -155,6 +155,7 @@ impl Control {
         let at = self.clock.utc_of(at);
         self.changed = at;
         self.history.follow(at, change);
+        self.forget_traffic(change);
         let subscriber_mask = self.router.bindings.config().policy.subscriber_mask;
         let logged = Logged {
             number,

@@ -246,6 +246,23 @@ pub struct SoftwireView {
     /// The moment from which on it was no more, UTC.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
+    /// What passed through it, where softwires are counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub traffic: Option<TrafficView>,
+}
+
+/// What passed through a softwire.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct TrafficView {
+    /// Packets from the B4.
+    pub upstream_packets: u64,
+    /// Bytes of them.
+    pub upstream_bytes: u64,
+    /// Packets to the B4.
+    pub downstream_packets: u64,
+    /// Bytes of them.
+    pub downstream_bytes: u64,
 }
 
 impl SoftwireView {
@@ -266,6 +283,7 @@ impl SoftwireView {
             expires: (binding.expires.at()).map(|at| clock.utc_of(at).to_string()),
             from: None,
             to: None,
+            traffic: None,
         }
     }
 }

@@ -1,12 +1,16 @@
 //! Softwires shown, added, removed, replaced.
 
+use std::collections::BTreeSet;
+
 use lw4o6_binding::formats::json as model;
 use lw4o6_binding::formats::{ImportError, ImportErrorKind, ImportedBinding, Place};
-use lw4o6_binding::{Binding, Clock, Expiry, InsertError, Origin, Seq, SoftwireKey, UpdateError};
+use lw4o6_binding::{
+    Binding, Change, Clock, Expiry, InsertError, Origin, Seq, SoftwireKey, UpdateError,
+};
 use serde_json::json;
 
 use super::commit::Done;
-use super::{Addition, Answer, Control, Page, Refusal, Reply, SoftwireView};
+use super::{Addition, Answer, Control, Page, Refusal, Reply, SoftwireView, TrafficView};
 
 /// Softwires on a page at most.
 const MOST_ON_A_PAGE: usize = 1000;
@@ -43,14 +47,59 @@ impl Control {
         found.truncate(limit);
         let next = found.last().filter(|_| more);
         let next = next.map(|binding| super::key_text(&binding.key()));
-        let views = found
-            .iter()
-            .map(|binding| SoftwireView::of(binding, &self.clock));
+        let views = found.iter().map(|binding| SoftwireView {
+            traffic: self.traffic_of(binding),
+            ..SoftwireView::of(binding, &self.clock)
+        });
         Answer::json(&json!({
             "softwires": views.collect::<Vec<_>>(),
             "next": next,
             "table": self.table_numbers(),
         }))
+    }
+
+    fn traffic_of(&self, binding: &Binding) -> Option<TrafficView> {
+        if !self.config.file.run.softwire_counters {
+            return None;
+        }
+        let traffic = self.router.aftr.softwire_traffic(&counted_as(binding));
+        Some(TrafficView {
+            upstream_packets: traffic.upstream_packets,
+            upstream_bytes: traffic.upstream_bytes,
+            downstream_packets: traffic.downstream_packets,
+            downstream_bytes: traffic.downstream_bytes,
+        })
+    }
+
+    /// Lets the next subscriber of a softwire begin to be counted from zero.
+    pub(super) fn forget_traffic(&self, change: &Change) {
+        if !self.config.file.run.softwire_counters {
+            return;
+        }
+        match change {
+            Change::Removed { binding, .. } => {
+                self.router.aftr.forget_softwire(&counted_as(binding));
+            }
+            Change::Replaced { old, new } if old.b4 != new.b4 => {
+                self.router.aftr.forget_softwire(&counted_as(old));
+            }
+            Change::BulkReplaced { bindings, .. } => {
+                let bound: BTreeSet<_> = bindings.iter().map(counted_as).collect();
+                for (key, _) in self.router.aftr.softwire_traffics() {
+                    if !bound.contains(&key) {
+                        self.router.aftr.forget_softwire(&key);
+                    }
+                }
+            }
+            // Who has the softwire stays the same.
+            Change::Added(_)
+            | Change::Replaced { .. }
+            | Change::Renewed(_)
+            | Change::Quarantined(_)
+            | Change::QuarantineEnded(_) => {}
+            // A kind of change that is newer than this program.
+            _ => {}
+        }
     }
 
     /// Version and generation, beside everything that was read from the table.
@@ -223,6 +272,16 @@ impl Control {
             "unchanged": report.unchanged, "expired": report.expired,
         });
         Ok((report.seq, counts))
+    }
+}
+
+/// The name under which the engine counts a softwire.
+fn counted_as(binding: &Binding) -> lw4o6_aftr::SoftwireKey {
+    lw4o6_aftr::SoftwireKey {
+        ipv4: binding.ipv4,
+        offset: binding.ports.offset(),
+        len: binding.ports.len(),
+        psid: binding.ports.psid(),
     }
 }
 

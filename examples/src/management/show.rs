@@ -206,10 +206,28 @@ fn alarms(value: &Value) -> String {
 fn softwires(value: &Value) -> String {
     let all = value.get("softwires").and_then(Value::as_array);
     let all = all.map(Vec::as_slice).unwrap_or_default();
-    let mut out = table(&["softwire", "ports", "B4", "AFTR", "origin", "expires"]);
+    let counted = all.iter().any(|one| one.get("traffic").is_some());
+    let traffic = [
+        ("packets up", "upstream-packets"),
+        ("bytes up", "upstream-bytes"),
+        ("packets down", "downstream-packets"),
+        ("bytes down", "downstream-bytes"),
+    ];
+    let traffic = if counted { &traffic[..] } else { &[] };
+    let plain = ["softwire", "ports", "B4", "AFTR", "origin", "expires"];
+    let titles = traffic.iter().map(|(title, _)| *title);
+    let mut out = table(&plain.into_iter().chain(titles).collect::<Vec<_>>());
     for one in all {
-        out.add_row(["key", "ports", "b4", "aftr", "origin", "expires"].map(|p| word(one.get(p))));
+        let names = ["key", "ports", "b4", "aftr", "origin", "expires"];
+        let mut row: Vec<String> = names.iter().map(|name| word(one.get(name))).collect();
+        let counts = traffic.iter().map(|(_, name)| {
+            let traffic = one.get("traffic");
+            number(traffic.and_then(|traffic| traffic.get(name)))
+        });
+        row.extend(counts);
+        out.add_row(row);
     }
+    right(&mut out, plain.len()..plain.len() + traffic.len());
     let mut out = if all.is_empty() {
         String::new()
     } else {

@@ -154,6 +154,7 @@ pub struct World {
     pub plane: FakePlane,
     pub log: MemoryLog,
     pub inputs: SyncSender<Input>,
+    worker: Mutex<lw4o6_aftr::Worker>,
     server: Option<Server>,
     control: Option<JoinHandle<()>>,
 }
@@ -175,8 +176,10 @@ impl World {
         let server = Server::start(listeners, inputs.clone()).unwrap();
         let plane = FakePlane::new();
         let log = MemoryLog::default();
+        let router = Router::new(&config, [7; 32], Duration::ZERO).unwrap();
+        let worker = Mutex::new(router.aftr.worker().unwrap());
         let parts = Parts {
-            router: Router::new(&config, [7; 32], Duration::ZERO).unwrap(),
+            router,
             config,
             data_plane: Box::new(plane.clone()),
             store: store.map(|store| Box::new(store) as Box<dyn Recorder>),
@@ -206,6 +209,7 @@ impl World {
             plane,
             log,
             inputs,
+            worker,
             server: Some(server),
             control: Some(control),
         }
@@ -237,6 +241,18 @@ impl World {
         let socket = self.socket();
         let socket = ["--socket", socket.to_str().unwrap()];
         self.folder.lwaftr(&[arguments, &socket].concat())
+    }
+
+    /// Sends a packet of 28 bytes from the Internet through the engine.
+    pub fn packet_for(&self, user: &str) {
+        let packet = testkit::packet::V4::udp(crate::common::REMOTE, user)
+            .payload(&[])
+            .build();
+        let mut storage = vec![0; 1024];
+        storage[256..256 + packet.len()].copy_from_slice(&packet);
+        let mut frame = lw4o6_wire::FrameBuf::new(&mut storage, 256, packet.len()).unwrap();
+        let mut worker = self.worker.lock().unwrap();
+        let _ = worker.process(Instant::ZERO, Side::Internet, &mut frame);
     }
 
     pub fn stored(&self, stored: Stored) {
