@@ -203,8 +203,19 @@ impl Netlink {
     ///
     /// Without `CAP_NET_ADMIN` over both namespaces, or where a name is taken.
     pub fn create_veth(&mut self, ends: [&VethEnd; 2], mtu: u32) -> io::Result<()> {
+        self.create_veth_as(ends, mtu, 0)
+    }
+
+    /// The same, with a number for the first end; 0 lets the kernel choose.
+    pub(crate) fn create_veth_as(
+        &mut self,
+        ends: [&VethEnd; 2],
+        mtu: u32,
+        index: u32,
+    ) -> io::Result<()> {
         let [a, b] = ends;
         let mut message = veth_end(a, mtu);
+        message.header.index = index;
         let peer = InfoVeth::Peer(veth_end(b, mtu));
         message.attributes.push(LinkAttribute::LinkInfo(vec![
             LinkInfo::Kind(InfoKind::Veth),

@@ -32,9 +32,9 @@ pub struct OpenOptions {
 ///
 /// The kernel numbers the sockets of a group in the order in which they join, and the steering program
 /// counts on worker 0 being the first.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Group {
-    id: u16,
+    /// By name of the interface.
     joined: Arc<Mutex<BTreeMap<String, Joined>>>,
 }
 
@@ -43,67 +43,39 @@ pub struct Group {
 struct Joined {
     /// Number of the interface.
     index: u32,
-    /// Number of the group.
+    /// The kernel's number of the group.
     number: u16,
     /// Who is to join next.
     next: usize,
 }
 
-impl Default for Group {
-    fn default() -> Self {
-        let [_, _, a, b] = std::process::id().to_be_bytes();
-        Self::new(u16::from_be_bytes([a, b]))
-    }
-}
-
 impl Group {
-    /// A group with a number that no other program in the network namespace has.
-    #[must_use]
-    pub fn new(id: u16) -> Self {
-        Self {
-            id,
-            joined: Arc::default(),
-        }
-    }
-
-    /// Lets `worker` join by `join`, which gets the kernel's number of the group, if it is its turn on
-    /// interface `name`, number `index`; `WouldBlock` where it is not.
-    pub(super) fn join<T>(
+    /// Lets `worker` join by `join` if it is its turn on interface `name`, number `index`; `WouldBlock`
+    /// where it is not. `join` gets the kernel's number of the group that worker 0 has founded, and
+    /// returns it.
+    fn join(
         &self,
         (name, index): (&str, u32),
         worker: usize,
-        join: impl FnOnce(u16) -> io::Result<T>,
-    ) -> io::Result<T> {
+        join: impl FnOnce(Option<u16>) -> io::Result<u16>,
+    ) -> io::Result<()> {
         let mut joined = self.joined.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = joined.get(name).copied();
-        let mine = if worker == 0 {
-            // Never the number of a group that others have not left yet.
-            Joined {
-                index,
-                number: known.map_or(self.first_number(index), |known| {
-                    known.number.wrapping_add(1)
-                }),
-                next: 0,
-            }
+        let number = if worker == 0 {
+            // A new one each time: others may not have left the one before.
+            None
         } else {
+            let known = joined.get(name);
             let known = known.filter(|known| known.index == index && known.next == worker);
-            known.ok_or(io::ErrorKind::WouldBlock)?
+            Some(known.ok_or(io::ErrorKind::WouldBlock)?.number)
         };
-        let done = join(mine.number);
-        // Also where it failed: the next attempt is with the next number.
-        if done.is_ok() || worker == 0 {
-            let next = worker + usize::from(done.is_ok());
-            joined.insert(name.to_owned(), Joined { next, ..mine });
-        }
-        done
-    }
-
-    /// The kernel's number of the first group on interface number `index`.
-    fn first_number(&self, index: u32) -> u16 {
-        let [_, _, a, b] = index.to_be_bytes();
-        // 257 is odd: different interfaces have different numbers.
-        self.id
-            .wrapping_add(u16::from_be_bytes([a, b]).wrapping_mul(257))
+        let (number, next) = (join(number)?, worker + 1);
+        let now = Joined {
+            index,
+            number,
+            next,
+        };
+        joined.insert(name.to_owned(), now);
+        Ok(())
     }
 }
 
@@ -210,10 +182,10 @@ pub(super) fn listen(
     let group = &options.group;
     group.join((name, link.index), options.worker, |number| {
         sys::bind(fd, index, Receive::Everything)?;
-        sys::join_group(fd, number)?;
+        let number = sys::join_group(fd, number)?;
         if options.worker == 0 {
             sys::steer(fd, &steer::program())?;
         }
-        Ok(())
+        Ok(number)
     })
 }

@@ -104,11 +104,32 @@ pub(super) fn transmit_ring(fd: BorrowedFd<'_>, slot: usize, slots: usize) -> io
     Mapping::new(fd, slot * slots)
 }
 
-/// Makes a bound socket a member of the group `number`, whose program says which member gets a frame.
-pub(super) fn join_group(fd: BorrowedFd<'_>, number: u16) -> io::Result<()> {
-    let kind = libc::PACKET_FANOUT_CBPF | libc::PACKET_FANOUT_FLAG_IGNORE_OUTGOING;
-    let request = u32::from(number) | kind << 16;
-    set(fd, libc::SOL_PACKET, libc::PACKET_FANOUT, &request)
+/// Makes a bound socket a member of the group `number`, or of a new one, whose program says which
+/// member gets a frame; returns the number.
+pub(super) fn join_group(fd: BorrowedFd<'_>, number: Option<u16>) -> io::Result<u16> {
+    let mut kind = libc::PACKET_FANOUT_CBPF | libc::PACKET_FANOUT_FLAG_IGNORE_OUTGOING;
+    if number.is_none() {
+        kind |= libc::PACKET_FANOUT_FLAG_UNIQUEID;
+    }
+    let request = u32::from(number.unwrap_or(0)) | kind << 16;
+    set(fd, libc::SOL_PACKET, libc::PACKET_FANOUT, &request)?;
+    if let Some(number) = number {
+        return Ok(number);
+    }
+    let mut founded = 0u32;
+    let mut len: libc::socklen_t = int(size_of::<u32>())?;
+    // SAFETY: pointer and length describe `founded`, which outlives the call.
+    check(unsafe {
+        libc::getsockopt(
+            fd.as_raw_fd(),
+            libc::SOL_PACKET,
+            libc::PACKET_FANOUT,
+            (&raw mut founded).cast(),
+            &raw mut len,
+        )
+    })?;
+    // The upper half is its kind.
+    int(founded & 0xffff)
 }
 
 /// Gives the group of a socket its program.

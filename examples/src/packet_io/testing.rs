@@ -43,13 +43,18 @@ pub(super) fn on_a_wire(name: &str, up: bool, test: impl FnOnce(&mut Netlink) + 
 
 /// Makes the interfaces `a` and `b`, joined by a wire.
 pub(super) fn wire(netlink: &mut Netlink, up: bool) {
+    wire_as(netlink, up, 0);
+}
+
+/// The same, with a number for `a`; 0 lets the kernel choose.
+pub(super) fn wire_as(netlink: &mut Netlink, up: bool, index: u32) {
     let end = |name: &str, mac| VethEnd {
         name: name.to_owned(),
         namespace_of: gettid().as_raw().try_into().unwrap(),
         mac,
     };
     let [a, b] = [end("a", MACS[0]), end("b", MACS[1])];
-    netlink.create_veth([&a, &b], 1500).unwrap();
+    netlink.create_veth_as([&a, &b], 1500, index).unwrap();
     for name in ["a", "b"] {
         let link = netlink.link(name).unwrap();
         if up {

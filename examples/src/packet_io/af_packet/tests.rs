@@ -44,49 +44,62 @@ fn a_frame_that_the_interface_refuses_is_counted_and_the_others_are_sent() {
     });
 }
 
+const FORMS: [Io; 2] = [Io::Rings, Io::LowLatency];
+
+fn open_as(io: Io, name: &str) -> Box<dyn PacketIo + Send> {
+    let options = OpenOptions {
+        io,
+        ..OpenOptions::default()
+    };
+    open(&InterfaceName::Kernel(name.to_owned()), &options).unwrap()
+}
+
 #[test]
 fn a_tag_that_the_kernel_took_off_is_put_back() {
-    on_a_wire("VLAN tag", true, |_| {
-        let mut a = AfPacket::open("a", &[]).unwrap();
-        let mut b = AfPacket::open("b", &[]).unwrap();
-        let mut tagged = frame(7, 100);
-        tagged.splice(12..12, [0x81, 0, 0x60, 0x2a]);
-        a.transmit(&queue(&[frame(6, 100), tagged.clone(), frame(8, 100)]))
-            .unwrap();
-        assert_eq!(receive(&mut b, 3), [frame(6, 100), tagged, frame(8, 100)]);
-        assert_eq!(b.counters().tags_restored, 1);
-    });
+    for io in FORMS {
+        on_a_wire("VLAN tag", true, move |_| {
+            let (mut a, mut b) = (open_as(io, "a"), open_as(io, "b"));
+            let mut tagged = frame(7, 100);
+            tagged.splice(12..12, [0x81, 0, 0x60, 0x2a]);
+            a.transmit(&queue(&[frame(6, 100), tagged.clone(), frame(8, 100)]))
+                .unwrap();
+            assert_eq!(receive(&mut b, 3), [frame(6, 100), tagged, frame(8, 100)]);
+            assert_eq!(b.counters().tags_restored, 1);
+        });
+    }
 }
 
 #[test]
 fn a_checksum_that_a_local_sender_left_open_is_completed() {
-    on_a_wire("partial checksum", true, |netlink| {
-        let mut b = AfPacket::open("b", &[]).unwrap();
-        let index = netlink.link("a").unwrap().index;
-        let (own, peer) = (Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(192, 0, 2, 2));
-        netlink.add_address(index, IpAddr::V4(own), 24).unwrap();
-        netlink
-            .add_neighbor(index, IpAddr::V4(peer), MACS[1])
-            .unwrap();
-        let socket = UdpSocket::bind((own, 0)).unwrap();
-        socket
-            .send_to(b"an odd number of bytes!", (peer, 9))
-            .unwrap();
-        let frames = receive(&mut b, 1);
-        let frame = ethernet::split(&frames[0]).unwrap();
-        assert_eq!(frame.ethertype, EtherType::IPV4);
-        let packet = Ipv4Packet::split(frame.payload).unwrap();
-        let len = packet.payload.len().try_into().unwrap();
-        let mut sum = pseudo_v4(own, peer, IpProtocol::UDP, len);
-        sum.add(packet.payload);
-        assert_eq!(sum.finish(), 0);
-        assert_eq!(b.counters().checksums_completed, 1);
-    });
+    for io in FORMS {
+        on_a_wire("partial checksum", true, move |netlink| {
+            let mut b = open_as(io, "b");
+            let index = netlink.link("a").unwrap().index;
+            let (own, peer) = (Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(192, 0, 2, 2));
+            netlink.add_address(index, IpAddr::V4(own), 24).unwrap();
+            netlink
+                .add_neighbor(index, IpAddr::V4(peer), MACS[1])
+                .unwrap();
+            let socket = UdpSocket::bind((own, 0)).unwrap();
+            socket
+                .send_to(b"an odd number of bytes!", (peer, 9))
+                .unwrap();
+            let frames = receive(&mut b, 1);
+            let frame = ethernet::split(&frames[0]).unwrap();
+            assert_eq!(frame.ethertype, EtherType::IPV4);
+            let packet = Ipv4Packet::split(frame.payload).unwrap();
+            let len = packet.payload.len().try_into().unwrap();
+            let mut sum = pseudo_v4(own, peer, IpProtocol::UDP, len);
+            sum.add(packet.payload);
+            assert_eq!(sum.finish(), 0);
+            assert_eq!(b.counters().checksums_completed, 1);
+        });
+    }
 }
 
 #[test]
 fn segments_that_the_sender_did_not_cut_are_cut_here() {
-    for io in [Io::Rings, Io::LowLatency] {
+    for io in FORMS {
         on_a_wire("joined segments", false, move |netlink| {
             let links = ["a", "b"].map(|name| netlink.link(name).unwrap().index);
             // As an administrator would: offloads stay on.
@@ -98,11 +111,7 @@ fn segments_that_the_sender_did_not_cut_are_cut_here() {
             netlink
                 .add_neighbor(links[0], IpAddr::V4(peer), MACS[1])
                 .unwrap();
-            let options = OpenOptions {
-                io,
-                ..OpenOptions::default()
-            };
-            let mut b = open(&InterfaceName::Kernel("b".to_owned()), &options).unwrap();
+            let mut b = open_as(io, "b");
             let socket = UdpSocket::bind((own, 0)).unwrap();
             setsockopt(&socket, UdpGsoSegment, &500).unwrap();
             let content: Vec<u8> = (0..20_200u32).map(|i| i.to_le_bytes()[0]).collect();

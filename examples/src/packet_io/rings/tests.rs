@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::InterfaceName;
-use super::super::testing::{MACS, frame, on_a_wire, queue, receive, wire};
+use super::super::testing::{MACS, frame, on_a_wire, queue, receive, wire, wire_as};
 use super::*;
 use crate::config::Io;
 use crate::stopwatch::{Stopwatch, wait};
@@ -118,6 +118,23 @@ fn an_interface_that_is_deleted_and_made_again_goes_on() {
             pass(&mut b, &mut a);
             let losses = [&mut a, &mut b].map(|io| io.counters().link_losses);
             assert_eq!(losses, [1, 1]);
+        });
+    }
+}
+
+#[test]
+fn an_interface_that_is_made_again_under_its_old_number_goes_on() {
+    for io in [Io::Rings, Io::LowLatency] {
+        on_a_wire("old number", true, move |netlink| {
+            let [mut a, mut b] = open_both(io);
+            let index = netlink.link("a").unwrap().index;
+            netlink.delete_link(index).unwrap();
+            assert!(receive(&mut a, 1).is_empty());
+            assert!(receive(&mut b, 1).is_empty());
+            wire_as(netlink, true, index);
+            assert_eq!(netlink.link("a").unwrap().index, index);
+            pass(&mut b, &mut a);
+            pass(&mut a, &mut b);
         });
     }
 }

@@ -270,7 +270,7 @@ fn the_kernel_gives_all_fragments_of_a_datagram_to_one_of_two_workers() {
     for io in [Io::Rings, Io::LowLatency] {
         on_a_wire("steering", true, move |_| {
             let mut a = Rings::open("a", &OpenOptions::default()).unwrap();
-            let mut b = workers(io, &Group::new(1));
+            let mut b = workers(io, &Group::default());
             let frames = fragments();
             assert_eq!(a.transmit(&queue(&frames)).unwrap(), frames.len());
             let got = receive(&mut b, frames.len());
@@ -307,7 +307,7 @@ fn the_kernel_gives_all_fragments_of_a_datagram_to_one_of_two_workers() {
 #[test]
 fn neighbor_discovery_reaches_worker_0_also_after_the_interface_was_made_again() {
     on_a_wire("steering again", true, |netlink| {
-        let group = Group::new(2);
+        let group = Group::default();
         let mut b = workers(Io::Rings, &group);
         let index = netlink.link("b").unwrap().index;
         netlink.delete_link(index).unwrap();
