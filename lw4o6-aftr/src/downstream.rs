@@ -71,11 +71,14 @@ impl Worker {
             ));
         }
         // W7 to W9
-        let emitted = self.encapsulate(now, frame, ipv4, ends)?;
-        if self.traffic.is_some() {
+        if self.traffic.is_none() {
+            return self.encapsulate(now, frame, ipv4, ends);
+        }
+        let emitted = self.encapsulate(now, frame, ipv4, ends);
+        if emitted.is_ok() {
             self.count_softwire(&softwire, Way::Downstream, &ipv4.inner);
         }
-        Ok(emitted)
+        emitted
     }
 
     fn find_by_ports(&self, ipv4: &Ipv4, ports: FragmentPorts) -> Result<Softwire, Refusal> {

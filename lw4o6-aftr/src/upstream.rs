@@ -85,15 +85,30 @@ impl Worker {
             ));
         }
         // U11
-        let emitted = match route {
-            Route::Internet => self.decapsulate(frame, tunnel)?,
-            Route::Own => return self.own_in_tunnel(now, frame, tunnel),
-            Route::Hairpin(softwire) => self.hairpin(now, frame, tunnel, &softwire)?,
-        };
-        if self.traffic.is_some() {
+        if self.traffic.is_none() {
+            return self.emit_upstream(now, frame, tunnel, route);
+        }
+        let emitted = self.emit_upstream(now, frame, tunnel, route);
+        if emitted.is_ok() && !matches!(route, Route::Own) {
             self.count_upstream(ipv4, found, ports, route);
         }
-        Ok(emitted)
+        emitted
+    }
+
+    /// U11
+    #[inline]
+    fn emit_upstream(
+        &self,
+        now: Instant,
+        frame: &mut FrameBuf<'_>,
+        tunnel: &Tunnel,
+        route: Route,
+    ) -> Result<Emitted, Refusal> {
+        match route {
+            Route::Internet => self.decapsulate(frame, tunnel),
+            Route::Own => self.own_in_tunnel(now, frame, tunnel),
+            Route::Hairpin(softwire) => self.hairpin(now, frame, tunnel, &softwire),
+        }
     }
 
     /// Counts a packet for the softwire that it came through, and the one that it goes into.

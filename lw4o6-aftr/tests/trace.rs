@@ -5,6 +5,7 @@
 mod common;
 mod wired;
 
+use common::traffic::{scale, traffic};
 use common::{AFTR, B4, B4_FULL, Bench, REMOTE, traced};
 use lw4o6_aftr::port::{EthernetPort, PortVerdict};
 use lw4o6_aftr::trace::{Check, Only, Trace, TraceFilter, Way};
@@ -253,6 +254,32 @@ fn what_the_tests_of_drops_feed_by_hand_is_traced_too() {
     let records = bench.traces();
     assert_eq!(records[0].failed, Some(Check::OutputMemory));
     traced::consistent(&records[0]);
+}
+
+#[test]
+fn tracing_changes_nothing_and_is_consistent_whatever_comes() {
+    for seed in 1..=3 * scale() {
+        let mut traced = Bench::new();
+        let mut plain = Bench::new();
+        for (side, packets) in traffic(seed, 300, 5) {
+            for packet in packets {
+                let out = traced.feed(side, &packet);
+                let mut storage = vec![0; HEADROOM + packet.len() + 64];
+                let mut frame = FrameBuf::with_headroom(&mut storage, HEADROOM, &packet).unwrap();
+                let verdict = plain.worker.process(plain.now, side, &mut frame);
+                assert_eq!(
+                    (out.verdict, out.packet.as_slice()),
+                    (verdict, frame.packet())
+                );
+                assert_eq!(out.outputs, plain.drain());
+            }
+            let made = traced.pass(400);
+            plain.now = traced.now;
+            plain.worker.handle_timeout(plain.now);
+            assert_eq!(made, plain.drain());
+        }
+        assert_eq!(traced.worker.counters(), plain.worker.counters());
+    }
 }
 
 /// The records of a port.
