@@ -21,8 +21,8 @@ pub struct NoHeadroom;
 /// ```
 ///
 /// Encapsulation grows the packet into the headroom and decapsulation shrinks it, so no payload
-/// byte is moved.
-#[derive(Debug)]
+/// byte is moved. The default has no storage.
+#[derive(Debug, Default)]
 pub struct FrameBuf<'b> {
     storage: &'b mut [u8],
     start: usize, // start <= end <= storage.len(), kept by every method

@@ -49,6 +49,17 @@ impl FrameBatch {
             .collect()
     }
 
+    /// Lends the received frames, without taking memory for that.
+    pub fn lend<R>(&mut self, to: impl FnOnce(&mut [FrameBuf<'_>]) -> R) -> R {
+        let mut slots = self.slots.iter_mut().take(self.filled);
+        let mut frames: [FrameBuf<'_>; BATCH] = std::array::from_fn(|_| {
+            let slot = slots.next();
+            slot.and_then(|slot| FrameBuf::new(&mut slot.storage, slot.start, slot.len))
+                .unwrap_or_default()
+        });
+        to(frames.get_mut(..self.filled).unwrap_or_default())
+    }
+
     /// The received frames, to be read.
     pub fn packets(&self) -> impl Iterator<Item = &[u8]> {
         let filled = self.slots.iter().take(self.filled);

@@ -146,6 +146,8 @@ pub(super) fn link(name: &str) -> Result<(Link, MacAddr), OpenError> {
         Some(libc::ENODEV | libc::EINVAL | libc::ERANGE) => OpenError::Missing(name.to_owned()),
         _ => OpenError::Other(name.to_owned(), error),
     })?;
+    // What is missing most often is said before what is wrong with the interface.
+    drop(sys::socket().map_err(|e| error(name, e))?);
     let mac = link
         .mac
         .ok_or_else(|| OpenError::NotEthernet(name.to_owned()))?;

@@ -10,6 +10,10 @@ use crate::packet_io::{BATCH, FrameBatch, PacketIo};
 /// Room for the largest frame that the engine makes: a reassembled packet and its headers.
 const FRAME_ROOM: usize = HEADROOM + 18 + 40 + 65_535 + 64;
 
+/// Batches from one interface before what came of them is sent: a system call for each batch would
+/// cost more than the engine.
+const BATCHES: usize = 4;
+
 /// An interface with what is under way on it.
 #[derive(Debug)]
 pub(super) struct Interface<I> {
@@ -84,7 +88,13 @@ impl<I: PacketIo> Runner<I> {
     pub(super) fn turn(&mut self, now: Instant) -> usize {
         let mut received = 0;
         for index in 0..self.interfaces.len() {
-            received += self.receive(now, index);
+            for _ in 0..BATCHES {
+                let batch = self.receive(now, index);
+                received += batch;
+                if batch < BATCH {
+                    break;
+                }
+            }
             self.flush();
         }
         if self.port.poll_timeout().is_some_and(|due| due <= now) {
@@ -118,13 +128,14 @@ impl<I: PacketIo> Runner<I> {
         let mut batch = std::mem::take(&mut interface.batch);
         let result = interface.io.receive(&mut batch);
         let received = interface.note("receiving", result);
-        let mut frames = batch.frames();
-        let mut rest = frames.as_mut_slice();
-        while !rest.is_empty() {
-            let taken = self.process(now, nic, rest);
-            rest = rest.get_mut(taken..).unwrap_or_default();
+        if received > 0 {
+            batch.lend(|mut frames| {
+                while !frames.is_empty() {
+                    let taken = self.process(now, nic, frames);
+                    frames = frames.get_mut(taken..).unwrap_or_default();
+                }
+            });
         }
-        drop(frames);
         if let Some(interface) = self.interfaces.get_mut(index) {
             interface.batch = batch;
         }
