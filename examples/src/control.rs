@@ -25,6 +25,7 @@ mod softwires;
 mod status;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use lw4o6_binding::{Clock, History, Seq, Utc};
@@ -32,7 +33,7 @@ use lw4o6_wire::Instant;
 
 pub use self::alarms::Alarm;
 use self::alarms::Troubles;
-use self::commit::{Waiting, WaitingId};
+use self::commit::{Done, Waiting, WaitingId};
 pub use self::files::FileReader;
 use self::follow::Follower;
 pub use self::model::Running;
@@ -135,10 +136,34 @@ impl Control {
             Input::Stored(stored) => self.stored(stored),
             Input::Read(read) => self.read(read),
             Input::Reload => self.hangup(),
-            Input::Clock(clock) => self.clock = clock,
+            Input::Clock(clock) => self.set_clock(clock),
+            // Whoever has the threads looks after them.
+            Input::WorkerEnded(_) => {}
             Input::Stop => self.stopping = true,
         }
         self.pump();
+    }
+
+    fn set_clock(&mut self, clock: Clock) {
+        self.clock = clock;
+        if let Some(store) = &mut self.store {
+            store.set_clock(clock);
+        }
+        if let Some(log) = &mut self.log {
+            log.set_clock(clock);
+        }
+    }
+
+    /// Gives the log the whole table, where it has missed changes. It takes milliseconds, so this is
+    /// not for every change.
+    pub fn catch_up(&mut self) {
+        let bindings = &self.router.bindings;
+        if let Some(log) = &mut self.log
+            && log.needs_table()
+        {
+            let all = Arc::new(bindings.iter().copied().collect());
+            log.table(self.now, bindings.version(), all);
+        }
     }
 
     /// Does what is due at `now`: leases end, records are offered again.
@@ -158,6 +183,13 @@ impl Control {
     #[must_use]
     pub fn is_stopping(&self) -> bool {
         self.stopping
+    }
+
+    /// Whether the configuration is being read again, or what it said waits for the store.
+    #[must_use]
+    pub fn is_reloading(&self) -> bool {
+        let is_reload = |waiting: &Waiting| matches!(waiting.done, Done::Reload(_));
+        self.reload.is_reading() || self.waiting.values().any(is_reload)
     }
 
     /// Whether decisions wait for the store.

@@ -1,38 +1,45 @@
 //! `lwaftr run`: the engine on interfaces, until SIGINT or SIGTERM.
 //!
 //! ```text
-//! signals --+
-//!           +--> main thread --+--> worker 0: interfaces and engine; resolves next hops
-//! workers --+                  +--> worker 1, 2, ...: the same interfaces, the others' next hops
+//! signals -----+                         +--> worker 0: interfaces and engine; resolves next hops
+//! management --+--> main thread: Control +--> worker 1, 2, ...: the same interfaces, as followers
+//! store, log --+                         +--> store, log: files
 //! ```
 //!
 //! A worker takes frames from the interfaces in turn, a batch at a time; with nothing to do it sleeps
 //! until a frame, a timer of the engine or a call. It never waits for the main thread.
 
+mod kernel;
 mod notify;
+mod records;
+mod restore;
 mod rights;
 mod runner;
+mod service;
 mod shared;
 mod signals;
+mod state;
+mod trace;
 mod worker;
 mod workers;
 
 use std::io::Read;
 use std::path::Path;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
 use lw4o6_aftr::Side;
-use lw4o6_wire::Instant;
 
 use self::notify::ServiceManager;
 use self::rights::Rights;
 use self::runner::{Interface, Runner};
-pub use self::signals::Signal;
+use self::service::Service;
+use self::state::State;
 use self::workers::Labels;
 pub use self::workers::{Plane, Workers};
-use crate::config::{Config, Text};
+use crate::config::{Config, Text, clock};
+use crate::control::{Control, FileReader, Parts, channel};
 use crate::error::Failure;
+use crate::management::{Listeners, Server};
 use crate::packet_io::{Group, InterfaceName, NameError, OpenOptions, PacketIo, open};
 use crate::replay::{INTERNET_NIC, SOFTWIRE_NIC};
 use crate::report::Report;
@@ -42,18 +49,6 @@ use crate::stopwatch::Stopwatch;
 /// The longest that anybody sleeps; a clock that the kernel adjusts must not delay a timer for good.
 const MAX_SLEEP: Duration = Duration::from_secs(1);
 
-/// Messages to the main thread that may wait.
-const INPUTS: usize = 256;
-
-/// Something for the main thread.
-#[derive(Debug)]
-pub enum Input {
-    /// From the operator.
-    Signal(Signal),
-    /// The thread of this worker has ended.
-    WorkerEnded(usize),
-}
-
 type AnyIo = Box<dyn PacketIo + Send>;
 
 /// Runs the lwAFTR of the configuration file `path` and returns what it counted.
@@ -62,93 +57,54 @@ type AnyIo = Box<dyn PacketIo + Send>;
 ///
 /// Where the configuration or its interfaces are not usable, or a worker failed; says which and why.
 pub fn run(path: &Path) -> Result<Report, Failure> {
+    // The clock of the program starts with the one that the times in files are read by.
+    let (watch, clock) = (Stopwatch::start(), clock());
     let mut config = Config::read(path)?;
     let names = interface_names(&config)?;
     let rights = Rights::of(&config.file.run)
         .map_err(|error| Failure::at_config(path, &format_args!("run: {error}")))?;
     let seed = seed()?;
     let grace = Duration::from_secs(config.file.forwarding.boot_grace);
-    let router = Router::new(&config, seed, grace)?;
     // From here on signals wait until they are asked for.
     let signals = signals::block()?;
+    kernel::check(&config, &names)?;
     let interfaces = open_all(&mut config, &names)?;
+    let mut router = Router::new(&config, seed, grace)?;
+    let state = State::open(&config, &mut router, &clock, watch)?;
+    let listeners = Listeners::open(&config)?;
     let runners = runners(&config, &router, interfaces, &seed)?;
     rights.keep_only()?;
     // Threads only from here on: what was given up is given up by this one alone.
-    let watch = Stopwatch::start();
-    let (to_main, inputs) = sync_channel(INPUTS);
+    let (to_main, inputs) = channel();
     signals::forward(signals, to_main.clone())?;
     let manager = ServiceManager::from_environment(watch.now());
     let labels = labels(&config, &names);
     let max_sleep = manager.interval().map_or(MAX_SLEEP, |sign| sign / 2);
     let max_sleep = max_sleep.min(MAX_SLEEP);
-    let workers = Workers::start(runners, labels, watch, max_sleep, &to_main)?;
+    let workers = Workers::start(runners, labels, (watch, clock), max_sleep, &to_main)?;
+    let (store, log) = state.start(&router, watch, &to_main)?;
+    let control = Control::new(Parts {
+        reader: Box::new(FileReader::new(config.path.clone(), to_main.clone())),
+        config,
+        router,
+        data_plane: Box::new(workers.plane()),
+        store,
+        log,
+        clock,
+    });
+    let server = Server::start(listeners, to_main)?;
     let [internet, softwire] = &names;
     tracing::info!(%internet, %softwire, workers = workers.turns().count(), "running");
-    Service {
+    let service = Service {
         workers,
+        control,
+        server,
         manager,
         inputs,
         watch,
-    }
-    .run()
-}
-
-/// The main thread at work.
-struct Service {
-    workers: Workers,
-    manager: ServiceManager,
-    inputs: Receiver<Input>,
-    watch: Stopwatch,
-}
-
-impl Service {
-    /// Serves until it is told to stop, or a worker has ended.
-    fn run(mut self) -> Result<Report, Failure> {
-        self.manager.ready(&self.status());
-        let fault = self.until_stopped();
-        self.manager.stopping();
-        // A worker that has failed says why.
-        self.workers.stop()?;
-        fault.map_or_else(|| Ok(self.workers.plane().report()), Err)
-    }
-
-    /// `None` where all is as it should be.
-    fn until_stopped(&mut self) -> Option<Failure> {
-        loop {
-            let now = self.watch.now();
-            self.manager.handle_timeout(now, self.workers.turns());
-            if let Some(number) = self.workers.ended() {
-                return Some(Failure::run(format!("worker {number} has ended")));
-            }
-            match self.inputs.recv_timeout(self.until_due(now)) {
-                Ok(Input::Signal(Signal::Stop)) => return None,
-                Ok(Input::Signal(Signal::Reload)) => self.reload(),
-                Ok(Input::WorkerEnded(_)) | Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => {
-                    return Some(Failure::run("signals are not received any more"));
-                }
-            }
-        }
-    }
-
-    fn until_due(&self, now: Instant) -> Duration {
-        let due = self.manager.poll_timeout();
-        due.map_or(MAX_SLEEP, |due| due.saturating_since(now))
-            .min(MAX_SLEEP)
-    }
-
-    fn reload(&self) {
-        self.manager.reloading();
-        self.manager.ready(&self.status());
-    }
-
-    fn status(&self) -> String {
-        match self.workers.turns().count() {
-            1 => "1 worker".to_owned(),
-            workers => format!("{workers} workers"),
-        }
-    }
+        clock,
+    };
+    service.run()
 }
 
 /// Opens the interfaces for all workers, and fills in their Ethernet addresses where the configuration
@@ -259,7 +215,7 @@ fn interface_names(config: &Config) -> Result<[InterfaceName; 2], Failure> {
                     let what = format!("{side}.interface: {error}");
                     Failure::at_config(&config.path, &what)
                 })?;
-        Ok(name.relative_to(directory))
+        Ok::<_, Failure>(name.relative_to(directory))
     };
     Ok([
         name(&config.file.internet.interface, "internet")?,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use lw4o6_binding::{Change, Event, FailReason, LogLine, Quarantined, Seq};
+use lw4o6_wire::Instant;
 use serde_json::{Value, json};
 
 use super::reload::PlannedReload;
@@ -19,7 +20,7 @@ pub(super) struct Waiting {
     /// Decisions that have no outcome yet.
     open: usize,
     refused: Option<Refusal>,
-    done: Done,
+    pub(super) done: Done,
 }
 
 /// What a request that waits was about.
@@ -64,6 +65,9 @@ impl Control {
                 self.troubles.store = Some(why);
                 self.troubles.store_failures += 1;
                 self.router.bindings.handle_persist_failed(self.now, seq);
+                if let Some(store) = &mut self.store {
+                    store.resume();
+                }
             }
         }
     }
@@ -151,15 +155,19 @@ impl Control {
         }
     }
 
-    fn changed(&mut self, number: u64, change: &Change, at: lw4o6_wire::Instant, version: u64) {
-        let at = self.clock.utc_of(at);
+    fn changed(&mut self, number: u64, change: &Change, instant: Instant, version: u64) {
+        let at = self.clock.utc_of(instant);
         self.changed = at;
+        if let Some(store) = &mut self.store {
+            store.note(change);
+        }
         self.history.follow(at, change);
         self.forget_traffic(change);
         let subscriber_mask = self.router.bindings.config().policy.subscriber_mask;
         let logged = Logged {
             number,
             at,
+            instant,
             version,
             change,
             subscriber_mask,

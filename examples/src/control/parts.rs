@@ -1,6 +1,9 @@
 //! What [`Control`](super::Control) is put together from; everything that touches the world is here.
 
-use lw4o6_binding::{Change, Clock, Seq, Utc};
+use std::sync::Arc;
+
+use lw4o6_binding::{Binding, Change, Clock, Seq, Utc};
+use lw4o6_wire::Instant;
 
 use crate::config::Config;
 use crate::setup::Router;
@@ -34,6 +37,22 @@ impl std::fmt::Debug for Parts {
 pub trait Recorder: Send {
     /// Begins to store `change`. The outcome comes back as [`Input::Stored`](super::Input::Stored).
     fn record(&mut self, seq: Seq, change: Change);
+
+    /// Takes a change that is no decision: the quarantine of a softwire begins or ends. It is stored
+    /// with the next decision, without an answer.
+    //
+    fn note(&mut self, change: &Change) {
+        let _ = change;
+    }
+
+    /// Says that the last [`Stored::Failed`] is known: what is recorded from now on was decided
+    /// afterwards.
+    fn resume(&mut self) {}
+
+    /// The wall clock stepped.
+    fn set_clock(&mut self, clock: Clock) {
+        let _ = clock;
+    }
 }
 
 /// How storing ended.
@@ -52,6 +71,8 @@ pub struct Logged<'a> {
     pub number: u64,
     /// When.
     pub at: Utc,
+    /// The same on the clock of the program.
+    pub instant: Instant,
     /// Number of the table after the change.
     pub version: u64,
     /// What changed.
@@ -78,6 +99,21 @@ pub trait ChangeLog: Send {
     ///
     /// What the system says.
     fn reopen(&mut self) -> std::io::Result<()>;
+
+    /// The wall clock stepped.
+    fn set_clock(&mut self, clock: Clock) {
+        let _ = clock;
+    }
+
+    /// Whether it has missed changes, and wants the [`table`](Self::table) as a whole.
+    fn needs_table(&self) -> bool {
+        false
+    }
+
+    /// Takes the whole table.
+    fn table(&mut self, at: Instant, version: u64, bindings: Arc<Vec<Binding>>) {
+        let _ = (at, version, bindings);
+    }
 }
 
 /// Reads the configuration again, elsewhere.

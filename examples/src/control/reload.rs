@@ -53,6 +53,10 @@ impl Reload {
         }
     }
 
+    pub(super) fn is_reading(&self) -> bool {
+        !self.reading.is_empty()
+    }
+
     fn ask(&mut self, asked: Asked) {
         if self.reading.is_empty() {
             self.reading.push(asked);

@@ -31,6 +31,8 @@ pub enum Input {
     Reload,
     /// The wall clock stepped.
     Clock(Clock),
+    /// The thread of this worker has ended, and not because it was told to.
+    WorkerEnded(usize),
     /// SIGTERM: see [`Control::is_stopping`](super::Control::is_stopping).
     Stop,
 }

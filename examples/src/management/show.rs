@@ -433,6 +433,9 @@ pub(super) fn event(value: &Value) -> String {
 
 /// A packet that was traced.
 pub(super) fn packet(value: &Value) -> String {
+    if let Some(Value::String(text)) = value.get("text") {
+        return text.clone();
+    }
     let Some(all) = value.as_object() else {
         return word(Some(value));
     };

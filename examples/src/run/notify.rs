@@ -1,5 +1,10 @@
 //! What the service manager is told, and the watchdog (sd_notify(3)).
 
+use std::ffi::OsStr;
+use std::io;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
 use lw4o6_wire::Instant;
@@ -25,10 +30,12 @@ struct Watchdog {
 impl ServiceManager {
     /// The one that the environment names.
     pub(super) fn from_environment(now: Instant) -> Self {
-        let mut micros = 0;
-        let wanted = sd_notify::watchdog_enabled(false, &mut micros);
+        let number = |name| std::env::var(name).ok()?.parse::<u64>().ok();
+        // Without a process number it is for whoever reads it (sd_watchdog_enabled(3)).
+        let ours = number("WATCHDOG_PID").is_none_or(|id| id == u64::from(std::process::id()));
+        let micros = number("WATCHDOG_USEC").filter(|_| ours).unwrap_or(0);
         let interval = Duration::from_micros(micros / 2);
-        let watchdog = (wanted && !interval.is_zero()).then(|| Watchdog {
+        let watchdog = (!interval.is_zero()).then(|| Watchdog {
             interval,
             due: now + interval,
             turns: Vec::new(),
@@ -101,9 +108,25 @@ impl Watchdog {
 }
 
 fn tell(what: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(false, what) {
+    let Some(name) = std::env::var_os("NOTIFY_SOCKET") else {
+        return;
+    };
+    if let Err(error) = send(&name, what) {
         tracing::warn!(%error, "the service manager cannot be told");
     }
+}
+
+/// Sends without waiting: a manager that does not read must not stop us.
+fn send(name: &OsStr, what: &[NotifyState<'_>]) -> io::Result<()> {
+    let address = match name.as_bytes() {
+        [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
+        _ => SocketAddr::from_pathname(name)?,
+    };
+    let socket = UnixDatagram::unbound()?;
+    socket.set_nonblocking(true)?;
+    let lines = what.iter().map(|state| format!("{state}\n"));
+    let text: String = lines.collect();
+    socket.send_to_addr(text.as_bytes(), &address).map(drop)
 }
 
 #[cfg(test)]
@@ -137,6 +160,21 @@ mod tests {
         let mut dog = watchdog();
         assert!(!dog.handle_timeout(Instant::from_secs(1), [4, 0].into_iter()));
         assert!(dog.handle_timeout(Instant::from_secs(2), [5, 1].into_iter()));
+    }
+
+    #[test]
+    fn a_manager_may_have_an_abstract_name_and_need_not_read() {
+        let name = format!("lw4o6-notify-{}", std::process::id());
+        let address = SocketAddr::from_abstract_name(&name).unwrap();
+        let manager = UnixDatagram::bind_addr(&address).unwrap();
+        let name = format!("@{name}");
+        let what = [NotifyState::Ready, NotifyState::Status("so")];
+        send(OsStr::new(&name), &what).unwrap();
+        let mut text = [0; 64];
+        let len = manager.recv(&mut text).unwrap();
+        assert_eq!(&text[..len], b"READY=1\nSTATUS=so\n");
+        let full = (0..100_000).find_map(|_| send(OsStr::new(&name), &what).err());
+        assert_eq!(full.unwrap().kind(), io::ErrorKind::WouldBlock);
     }
 
     #[test]

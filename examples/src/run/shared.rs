@@ -12,6 +12,7 @@ use lw4o6_wire::Instant;
 use lw4o6_wire::ethernet::MacAddr;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
+use super::trace::TraceOrder;
 use crate::packet_io::IoCounters;
 
 /// Marks a cell that holds an Ethernet address; the address is the 48 bits below.
@@ -25,6 +26,9 @@ pub(super) struct Shared {
     hops: [AtomicU64; 2],
     /// A follower sends, so the leader keeps the next hops.
     used: AtomicBool,
+    /// Counts the orders to trace; a worker takes the lock only where it has changed.
+    orders: AtomicU64,
+    trace: Mutex<Option<TraceOrder>>,
     pub(super) desks: Vec<Desk>,
 }
 
@@ -68,6 +72,8 @@ impl Shared {
             stop: AtomicBool::new(false),
             hops: [AtomicU64::new(0), AtomicU64::new(0)],
             used: AtomicBool::new(false),
+            orders: AtomicU64::new(0),
+            trace: Mutex::default(),
             desks: desks.collect::<Result<_, _>>()?,
         })
     }
@@ -109,6 +115,25 @@ impl Shared {
     /// Whether a follower has sent since the last question.
     pub(super) fn next_hops_used(&self) -> bool {
         self.used.load(Ordering::Relaxed) && self.used.swap(false, Ordering::AcqRel)
+    }
+
+    /// Has all workers trace other packets, or none.
+    pub(super) fn set_trace(&self, order: Option<TraceOrder>) {
+        *self.trace.lock().unwrap_or_else(PoisonError::into_inner) = order;
+        self.orders.fetch_add(1, Ordering::Release);
+        // The next packet is to be traced already.
+        self.desks.iter().for_each(Desk::wake);
+    }
+
+    /// What is to be traced, where that has changed since `known`.
+    pub(super) fn new_trace(&self, known: &mut u64) -> Option<Option<TraceOrder>> {
+        let orders = self.orders.load(Ordering::Acquire);
+        if orders == *known {
+            return None;
+        }
+        *known = orders;
+        let trace = self.trace.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(trace.clone())
     }
 
     fn hop(&self, side: Side) -> &AtomicU64 {

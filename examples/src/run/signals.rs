@@ -2,20 +2,11 @@
 
 use std::sync::mpsc::SyncSender;
 
-use nix::sys::signal::{SigSet, Signal as Number};
+use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
-use super::Input;
+use crate::control::Input;
 use crate::error::Failure;
-
-/// What the operator asked for by a signal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Signal {
-    /// SIGINT, SIGTERM: end in good order.
-    Stop,
-    /// SIGHUP: read the configuration again, and reopen files that may have been moved away.
-    Reload,
-}
 
 /// SIGINT, SIGTERM, SIGHUP and SIGUSR1, to be read instead of suffered: by this thread and those that
 /// it starts from now on.
@@ -25,10 +16,10 @@ pub enum Signal {
 /// Where the kernel has no descriptor left.
 pub(super) fn block() -> Result<SignalFd, Failure> {
     let numbers = [
-        Number::SIGINT,
-        Number::SIGTERM,
-        Number::SIGHUP,
-        Number::SIGUSR1,
+        Signal::SIGINT,
+        Signal::SIGTERM,
+        Signal::SIGHUP,
+        Signal::SIGUSR1,
     ];
     let mask = SigSet::from_iter(numbers);
     mask.thread_block()
@@ -47,14 +38,14 @@ pub(super) fn forward(signals: SignalFd, to: SyncSender<Input>) -> Result<(), Fa
         .spawn(move || {
             // Without NONBLOCK there is no `None`; an error means that there are no signals any more.
             while let Ok(Some(signal)) = signals.read_signal() {
-                let signal = i32::try_from(signal.ssi_signo).map(Number::try_from);
+                let signal = i32::try_from(signal.ssi_signo).map(Signal::try_from);
                 let input = match signal {
-                    Ok(Ok(Number::SIGINT | Number::SIGTERM)) => Signal::Stop,
-                    Ok(Ok(Number::SIGHUP)) => Signal::Reload,
+                    Ok(Ok(Signal::SIGINT | Signal::SIGTERM)) => Input::Stop,
+                    Ok(Ok(Signal::SIGHUP)) => Input::Reload,
                     // SIGUSR1 means nothing, and so that it does not end us, it is read.
                     _ => continue,
                 };
-                if to.send(Input::Signal(input)).is_err() {
+                if to.send(input).is_err() {
                     break;
                 }
             }

@@ -3,18 +3,20 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex};
 
 use lw4o6_aftr::port::Nic;
-use lw4o6_wire::{EtherType, Ipv4Header, checksum, ethernet};
+use lw4o6_wire::{EtherType, Instant, Ipv4Header, checksum, ethernet};
 
 use super::*;
 use crate::capture::{CaptureReader, CaptureWriter};
+use crate::control::Input;
 use crate::generate::{Flows, Plan, Traffic, generate};
 use crate::packet_io::{BATCH, FrameBatch};
 use crate::progress::Progress;
 use crate::replay::{Replay, replay, seed_bytes};
-use crate::view::DataPlane;
+use crate::view::{DataPlane, TraceRequest};
 
 /// Frames that came from each interface, and their times.
 type Frames = Vec<Vec<u8>>;
@@ -227,13 +229,19 @@ fn both_sides_may_share_an_interface() {
 
 /// Starts a worker for each of `runners`; they sleep for a minute if nobody wakes them.
 fn start(runners: Vec<Runner<Memory>>) -> (Workers, Receiver<Input>) {
-    let (to_main, inputs) = sync_channel(INPUTS);
+    let (to_main, inputs) = channel();
     let labels = Labels {
         interfaces: vec![("up".to_owned(), vec![Side::Internet]); 2],
         next_hops: [const { String::new() }; 2],
     };
     let minute = Duration::from_secs(60);
-    let workers = Workers::start(runners, labels, Stopwatch::start(), minute, &to_main);
+    let workers = Workers::start(
+        runners,
+        labels,
+        (Stopwatch::start(), clock()),
+        minute,
+        &to_main,
+    );
     (workers.unwrap(), inputs)
 }
 
@@ -412,4 +420,83 @@ fn a_follower_that_sends_wakes_the_leader_only_where_a_next_hop_is_missing() {
     shared.use_next_hops();
     assert!(leader.read().is_err());
     assert!(shared.next_hops_used());
+}
+
+/// An order to trace every packet, with room for `lines` lines that wait.
+fn everything(lines: usize) -> (trace::TraceOrder, Receiver<String>) {
+    let (to, from) = sync_channel(lines);
+    let order = trace::TraceOrder::new(TraceRequest {
+        ipv4: None,
+        port: None,
+        b4: None,
+        drops: false,
+        to,
+    });
+    (order, from)
+}
+
+#[test]
+fn traced_packets_come_out_as_lines_and_those_that_nobody_reads_are_counted() {
+    let directory = Directory::new("run-trace");
+    let inputs = directory.generate(40);
+    let runner = directory.runner([INTERNET_NIC, SOFTWIRE_NIC], inputs.into());
+    let shared =
+        Arc::new(shared::Shared::new([runner.port.shared_counters()].into_iter()).unwrap());
+    // Room for three lines, and nobody reads them yet.
+    let (order, lines) = everything(3);
+    shared.set_trace(Some(order));
+    let clock = (Stopwatch::start(), clock());
+    let minute = Duration::from_secs(60);
+    let mut worker = worker::Worker::new(runner, Arc::clone(&shared), 0, clock, minute);
+    let thread = std::thread::spawn(move || worker.work());
+    eventually("all is taken", || {
+        let [a, b] = shared.desks[0].counters.port().rx_frames;
+        a + b == 80
+    });
+    let line = || -> serde_json::Value {
+        serde_json::from_str(&lines.recv_timeout(Duration::from_secs(10)).unwrap()).unwrap()
+    };
+    for _ in 0..3 {
+        let line = line();
+        assert_eq!(
+            (&line["worker"], &line["lost"]),
+            (&0.into(), &serde_json::Value::Null)
+        );
+        assert!(
+            line["text"].as_str().unwrap().contains("; passed"),
+            "{line}"
+        );
+        assert!(line["time"].as_str().unwrap().ends_with('Z'));
+    }
+    drop(lines);
+    shared.stop();
+    thread.join().unwrap();
+}
+
+#[test]
+fn a_line_says_how_many_were_lost_before_it() {
+    let directory = Directory::new("run-trace-lost");
+    let inputs = directory.generate(1);
+    let mut runner = directory.runner([INTERNET_NIC, SOFTWIRE_NIC], inputs.into());
+    let (order, lines) = everything(1);
+    runner.port.set_trace(Some(order.filter));
+    let mut tracing = trace::Tracing::new(order);
+    runner.turn(Instant::ZERO);
+    assert!(
+        tracing.pass_on(&mut runner.port, 5, &clock()),
+        "two packets, room for one line"
+    );
+    let read = || serde_json::from_str::<serde_json::Value>(&lines.try_recv().unwrap()).unwrap();
+    assert_eq!(read()["worker"], 5);
+    runner.interfaces[0].io.input = directory.generate(1)[0].clone().into();
+    runner.turn(Instant::ZERO);
+    assert!(tracing.pass_on(&mut runner.port, 5, &clock()));
+    assert!(read()["lost"].as_u64().unwrap() >= 1);
+    drop(lines);
+    runner.interfaces[0].io.input = directory.generate(1)[0].clone().into();
+    runner.turn(Instant::ZERO);
+    assert!(
+        !tracing.pass_on(&mut runner.port, 5, &clock()),
+        "nobody listens"
+    );
 }

@@ -6,11 +6,13 @@ use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use lw4o6_aftr::Side;
+use lw4o6_binding::Clock;
 use lw4o6_wire::Instant;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::runner::Runner;
 use super::shared::{Desk, HopView, Shared, View};
+use super::trace::Tracing;
 use crate::packet_io::PacketIo;
 use crate::stopwatch::{Stopwatch, wait};
 
@@ -30,8 +32,12 @@ pub(super) struct Worker<I> {
     shared: Arc<Shared>,
     number: usize,
     watch: Stopwatch,
+    clock: Clock,
     max_sleep: Duration,
     hops: [HopView; 2],
+    /// Orders to trace that are known, and what is traced.
+    orders: u64,
+    tracing: Option<Tracing>,
     /// Frames sent by the last turn's end.
     sent: u64,
     /// When its counters were last made known, and whether they have changed since.
@@ -47,7 +53,7 @@ impl<I: PacketIo> Worker<I> {
         runner: Runner<I>,
         shared: Arc<Shared>,
         number: usize,
-        watch: Stopwatch,
+        (watch, clock): (Stopwatch, Clock),
         max_sleep: Duration,
     ) -> Self {
         Self {
@@ -55,8 +61,11 @@ impl<I: PacketIo> Worker<I> {
             shared,
             number,
             watch,
+            clock,
             max_sleep,
             hops: [HopView::default(); 2],
+            orders: 0,
+            tracing: None,
             sent: 0,
             published: Instant::ZERO,
             stale: true,
@@ -72,11 +81,13 @@ impl<I: PacketIo> Worker<I> {
         let mut turns = 0;
         while !shared.is_stopped() {
             let now = self.watch.now();
+            self.take_orders(&shared);
             let received = self.runner.turn(now);
             turns += 1;
             // Nobody else writes it.
             desk.turns.store(turns, Ordering::Relaxed);
             self.look(now, &shared);
+            self.trace();
             if received > 0 {
                 self.stale = true;
                 if turns % TURNS == 0 {
@@ -117,6 +128,26 @@ impl<I: PacketIo> Worker<I> {
         if self.sent != sent || waits {
             self.sent = sent;
             shared.use_next_hops();
+        }
+    }
+
+    /// Begins or ends to follow packets, before the next one.
+    fn take_orders(&mut self, shared: &Shared) {
+        if let Some(order) = shared.new_trace(&mut self.orders) {
+            let filter = order.as_ref().map(|order| order.filter);
+            self.runner.port.set_trace(filter);
+            self.tracing = order.map(Tracing::new);
+        }
+    }
+
+    /// Tells of the packets that were followed, as long as somebody listens.
+    fn trace(&mut self) {
+        let port = &mut self.runner.port;
+        if let Some(tracing) = &mut self.tracing
+            && !tracing.pass_on(port, self.number, &self.clock)
+        {
+            port.set_trace(None);
+            self.tracing = None;
         }
     }
 

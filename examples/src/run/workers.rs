@@ -10,11 +10,13 @@ use std::time::Duration;
 
 use lw4o6_aftr::port::{Accounts, SharedCounters};
 use lw4o6_aftr::{CounterSnapshot, DropReason, Side};
+use lw4o6_binding::Clock;
 
-use super::Input;
 use super::runner::Runner;
 use super::shared::{Shared, View};
+use super::trace::TraceOrder;
 use super::worker::Worker;
+use crate::control::Input;
 use crate::error::Failure;
 use crate::packet_io::{IoCounters, PacketIo};
 use crate::report::Report;
@@ -70,7 +72,7 @@ impl Workers {
     pub(super) fn start<I: PacketIo + Send + 'static>(
         runners: Vec<Runner<I>>,
         labels: Labels,
-        watch: Stopwatch,
+        (watch, clock): (Stopwatch, Clock),
         max_sleep: Duration,
         to: &SyncSender<Input>,
     ) -> Result<Self, Failure> {
@@ -91,7 +93,13 @@ impl Workers {
                 number,
                 to: to.clone(),
             };
-            let mut worker = Worker::new(runner, Arc::clone(&shared), number, watch, max_sleep);
+            let mut worker = Worker::new(
+                runner,
+                Arc::clone(&shared),
+                number,
+                (watch, clock),
+                max_sleep,
+            );
             let thread = std::thread::Builder::new()
                 .name(format!("worker-{number}"))
                 .spawn(move || {
@@ -262,7 +270,9 @@ impl DataPlane for Plane {
         sum
     }
 
-    fn trace(&mut self, _request: Option<TraceRequest>) {}
+    fn trace(&mut self, request: Option<TraceRequest>) {
+        self.shared.set_trace(request.map(TraceOrder::new));
+    }
 }
 
 /// The counters of a worker and of the port around it; those of value 0 left out.
