@@ -68,6 +68,11 @@ fn scenario_aftr_passes_twice_in_a_row() {
     let _ = passed(&lab(&["aftr", "--json"])) && passed(&lab(&["aftr", "--json"]));
 }
 
+#[test]
+fn two_workers_get_all_fragments_of_a_datagram_right() {
+    let _ = passed(&lab(&["workers-aftr", "--json"]));
+}
+
 /// Those that need nothing that only root has.
 const FOR_EVERYBODY: [&str; 4] = ["aftr", "hairpin-aftr", "fragments-aftr", "spoof-aftr"];
 
@@ -205,6 +210,7 @@ fn scenarios_are_listed_by_name() {
         [
             "basic",
             "aftr",
+            "workers-aftr",
             "hairpin-aftr",
             "fragments-aftr",
             "mtu-aftr",

@@ -33,6 +33,11 @@ pub const SCENARIOS: &[Scenario] = &[
         run: aftr::run,
     },
     Scenario {
+        name: "workers-aftr",
+        about: "the same with two workers, who share each datagram's fragments rightly",
+        run: aftr::run_two_workers,
+    },
+    Scenario {
         name: "hairpin-aftr",
         about: "two subscribers talk to each other; the Internet side hears nothing of it",
         run: hairpin::run,
