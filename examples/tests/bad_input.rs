@@ -145,6 +145,27 @@ fn an_mtu_of_10_is_refused() {
 }
 
 #[test]
+fn keys_of_the_running_program_are_checked_before_it_runs() {
+    let line = "next-hop = \"02:00:00:00:01:06\"\n";
+    for (keys, error) in [
+        (
+            "[run]\nworkers = 0\n",
+            "c.toml:14: workers 0, needs 1 to 16",
+        ),
+        (
+            "[run]\nworkers = 17\n",
+            "c.toml:14: workers 17, needs 1 to 16",
+        ),
+        (
+            "[management]\nmode = \"rw\"\n",
+            "c.toml:14: management.mode: `rw`, needs octal permissions such as \"0660\"",
+        ),
+    ] {
+        refused(line, &format!("{line}{keys}"), error);
+    }
+}
+
+#[test]
 fn a_next_hop_of_the_other_family_is_refused() {
     refused(
         "02:00:00:00:01:06",

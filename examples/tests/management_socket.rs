@@ -57,7 +57,7 @@ fn wrong_keys_are_refused_with_their_rule() {
         ),
         (
             "socket = \"m.sock\"\nmode = \"1777\"",
-            "management.mode: `1777`, needs octal",
+            "management.mode: `1777`, needs octal permissions such as \"0660\"",
         ),
         (
             "socket = \"m.sock\"\ngroup = \"no such\"",

@@ -173,6 +173,11 @@ impl ConfigFile {
                 return Err((vlan.span(), format!("vlan {value}, needs 1 to 4094")));
             }
         }
+        let workers = &self.run.workers;
+        if !(1..=16).contains(workers.get_ref()) {
+            let what = format!("workers {}, needs 1 to 16", workers.get_ref());
+            return Err((workers.span(), what));
+        }
         let mtu = &self.internet.mtu;
         if *mtu.get_ref() < 68 {
             return Err((
@@ -241,6 +246,9 @@ impl ConfigFile {
                 let what = format!("{mac} is a group address, needs that of one interface");
                 return Err((section, "mac", what));
             }
+        }
+        if let Err(what) = self.management.permissions() {
+            return Err(("management", "mode", what));
         }
         let own = *self.internet.address.get_ref();
         let is_router = |ip: Ipv4Addr| {

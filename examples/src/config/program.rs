@@ -103,3 +103,18 @@ impl Default for ManagementSection {
         }
     }
 }
+
+impl ManagementSection {
+    /// The permissions of the socket.
+    ///
+    /// # Errors
+    ///
+    /// Where `mode` is not octal, or has more than permissions.
+    pub fn permissions(&self) -> Result<u32, String> {
+        let mode = u32::from_str_radix(&self.mode, 8).ok();
+        mode.filter(|mode| *mode <= 0o777).ok_or_else(|| {
+            let mode = &self.mode;
+            format!("`{mode}`, needs octal permissions such as \"0660\"")
+        })
+    }
+}

@@ -276,8 +276,15 @@ impl Control {
             // A kind of change that is newer than this program.
             _ => return None,
         };
+        // A new entry is an address in the model, the others refer to their key.
+        let is_prefix = binding.prefix_len < 128 && leaf != "added-entry";
+        let entry = if is_prefix {
+            binding.prefix().to_string()
+        } else {
+            binding.b4.to_string()
+        };
         let name = &self.config.instance.name;
-        Some(json!({ "bind-name": name, leaf: [binding.b4] }))
+        Some(json!({ "bind-name": name, leaf: [entry] }))
     }
 }
 

@@ -50,13 +50,9 @@ impl Listeners {
             None => None,
             Some(socket) => {
                 let path = config.path.parent().unwrap_or(Path::new("")).join(socket);
-                let mode = u32::from_str_radix(&management.mode, 8)
-                    .ok()
-                    .filter(|mode| *mode <= 0o777);
-                let mode = mode.ok_or_else(|| {
-                    let what = format!("`{}`, needs octal permissions", management.mode);
-                    wrong("mode", format!("{what} such as \"0660\""))
-                })?;
+                let mode = management
+                    .permissions()
+                    .map_err(|what| wrong("mode", what))?;
                 let group =
                     group(management.group.as_deref()).map_err(|what| wrong("group", what))?;
                 let listener =
