@@ -54,6 +54,16 @@ impl Config {
     /// Where a file cannot be read or does not hold what it should; says file, line or path, value and
     /// rule.
     pub fn read(path: &Path) -> Result<Self, Failure> {
+        Self::read_on(path, clock())
+    }
+
+    /// The same on the clock of a program that has been running for a while: the ends of leases are
+    /// moments of it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`read`](Self::read).
+    pub fn read_on(path: &Path, clock: Clock) -> Result<Self, Failure> {
         let text = crate::error::read(path)?;
         let file: ConfigFile = toml::from_str(&text)
             .map_err(|error| located(path, &text, error.span(), &needed(error.message())))?;
@@ -67,7 +77,7 @@ impl Config {
             .parent()
             .unwrap_or(Path::new(""))
             .join(&file.instance.softwires);
-        let instance = read_instance(&softwires, file.instance.name.as_deref())?;
+        let instance = read_instance(&softwires, file.instance.name.as_deref(), clock)?;
         Ok(Self {
             path: path.to_owned(),
             file,
@@ -193,10 +203,10 @@ pub fn clock() -> Clock {
     }
 }
 
-fn read_instance(path: &Path, name: Option<&str>) -> Result<Instance, Failure> {
+fn read_instance(path: &Path, name: Option<&str>, clock: Clock) -> Result<Instance, Failure> {
     let text = crate::error::read(path)?;
     let mut instances =
-        json::import(text.as_bytes(), clock()).map_err(|error| match error.place {
+        json::import(text.as_bytes(), clock).map_err(|error| match error.place {
             Place::Column { line, column } => Failure::config(format!(
                 "{}:{line}:{column}: {}",
                 path.display(),

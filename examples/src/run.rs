@@ -84,7 +84,7 @@ pub fn run(path: &Path) -> Result<Report, Failure> {
     let workers = Workers::start(runners, labels, (watch, clock), max_sleep, &to_main)?;
     let (store, log) = state.start(&router, watch, &to_main)?;
     let control = Control::new(Parts {
-        reader: Box::new(FileReader::new(config.path.clone(), to_main.clone())),
+        reader: Box::new(FileReader::new(config.path.clone(), to_main.clone()).on(clock)),
         config,
         router,
         data_plane: Box::new(workers.plane()),
