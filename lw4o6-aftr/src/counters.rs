@@ -377,6 +377,14 @@ impl CounterSnapshot {
         }
     }
 
+    /// Adds packets that were dropped outside the worker, by its Ethernet port.
+    //
+    pub fn add_drops(&mut self, reason: DropReason, packets: u64) {
+        if let Some(sum) = self.drops.get_mut(reason.index()) {
+            *sum = sum.wrapping_add(packets);
+        }
+    }
+
     pub(crate) fn add(&mut self, counters: &Counters) {
         for (sum, counter) in self.named.iter_mut().zip(&counters.named) {
             *sum = sum.wrapping_add(counter.load(Relaxed));
@@ -403,6 +411,15 @@ mod tests {
         for (index, counter) in Counter::ALL.iter().enumerate() {
             assert_eq!(counter.index(), index);
         }
+    }
+
+    #[test]
+    fn drops_of_the_port_count_among_the_others() {
+        //
+        let mut sum = CounterSnapshot::default();
+        sum.add_drops(DropReason::L2NotForUs, 2);
+        sum.add_drops(DropReason::L2NotForUs, 1);
+        assert_eq!((sum.drops(DropReason::L2NotForUs), sum.dropped()), (3, 3));
     }
 
     #[test]

@@ -256,6 +256,10 @@ impl DataPlane for Plane {
         let mut sum = CounterSnapshot::default();
         for desk in &self.shared.desks {
             sum.merge(&desk.counters.worker());
+            let port = desk.counters.port();
+            for reason in DropReason::ALL {
+                sum.add_drops(*reason, port.drops(*reason));
+            }
         }
         sum
     }
