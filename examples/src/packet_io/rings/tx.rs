@@ -55,6 +55,8 @@ pub(super) struct TxRing {
     /// Frames taken since the last flush.
     taken: usize,
     down: bool,
+    /// All slots are with the kernel, and waiting did not help.
+    stuck: bool,
     /// Frames sent.
     pub(super) transmitted: u64,
     /// Frames that the kernel did not take.
@@ -79,6 +81,7 @@ impl TxRing {
             head: 0,
             taken: 0,
             down: false,
+            stuck: false,
             transmitted: 0,
             not_sent: 0,
         })
@@ -96,17 +99,26 @@ impl TxRing {
 
     /// Puts a frame into the ring.
     pub(super) fn push(&mut self, frame: &[u8]) {
+        if FRAME + frame.len() > self.slot {
+            // The MTU was raised meanwhile.
+            self.not_sent += 1;
+            return;
+        }
         if self.pending >= BURST {
             self.send();
         }
-        if !self.put(frame) {
-            self.send();
-            if !self.put(frame) {
-                self.wait();
-                if !self.put(frame) {
-                    self.not_sent += 1;
-                }
-            }
+        if self.put(frame) {
+            self.stuck = false;
+            return;
+        }
+        self.send();
+        if !self.stuck && !self.put(frame) {
+            self.wait();
+            // Once in vain is enough: whoever sends has other things to do.
+            self.stuck = !self.put(frame);
+        }
+        if self.stuck {
+            self.not_sent += 1;
         }
     }
 
@@ -130,9 +142,6 @@ impl TxRing {
         let (Ok(size), Ok(header)) = (u32::try_from(len), u16::try_from(frame.len())) else {
             return false;
         };
-        if FRAME + frame.len() > self.slot {
-            return false;
-        }
         // Headers as long as the frame make the kernel copy all of it at once: a page of the ring that
         // travels with a packet might be overwritten while the packet still waits somewhere.
         let [a, b] = header.to_ne_bytes();
