@@ -155,8 +155,8 @@ impl<I: PacketIo> Runner<I> {
             taken = 1;
         }
         let mut polled = self.poll();
-        for (at, (frame, verdict)) in frames.iter().zip(verdicts).take(taken).enumerate() {
-            if let PortVerdict::Transmit(to) = verdict {
+        for (at, (frame, verdict)) in frames.iter().zip(&verdicts).take(taken).enumerate() {
+            if let PortVerdict::Transmit(to) = *verdict {
                 self.push(to, frame.packet());
             }
             while let Some(next) = polled.filter(|(output, _)| output.after <= at) {

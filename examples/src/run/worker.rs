@@ -38,8 +38,6 @@ pub(super) struct Worker<I> {
     /// Orders to trace that are known, and what is traced.
     orders: u64,
     tracing: Option<Tracing>,
-    /// Frames sent by the last turn's end.
-    sent: u64,
     /// When its counters were last made known, and whether they have changed since.
     published: Instant,
     stale: bool,
@@ -66,7 +64,6 @@ impl<I: PacketIo> Worker<I> {
             hops: [HopView::default(); 2],
             orders: 0,
             tracing: None,
-            sent: 0,
             published: Instant::ZERO,
             stale: true,
         }
@@ -86,7 +83,7 @@ impl<I: PacketIo> Worker<I> {
             turns += 1;
             // Nobody else writes it.
             desk.turns.store(turns, Ordering::Relaxed);
-            self.look(now, &shared);
+            self.look(now, received, &shared);
             self.trace();
             if received > 0 {
                 self.stale = true;
@@ -102,7 +99,7 @@ impl<I: PacketIo> Worker<I> {
     }
 
     /// Tells the others what this worker knows of next hops, or is told.
-    fn look(&mut self, now: Instant, shared: &Shared) {
+    fn look(&mut self, now: Instant, received: usize, shared: &Shared) {
         if self.number == 0 {
             if shared.next_hops_used() {
                 self.runner.port.keep_next_hops(now);
@@ -122,11 +119,8 @@ impl<I: PacketIo> Worker<I> {
         if changed {
             self.runner.drain();
         }
-        let [softwire, internet] = self.runner.port.counters().tx_frames;
-        let sent = softwire.wrapping_add(internet);
-        let waits = self.hops.iter().any(|hop| hop.mac.is_none());
-        if self.sent != sent || waits {
-            self.sent = sent;
+        // Nearly all that comes in goes out again.
+        if received > 0 {
             shared.use_next_hops();
         }
     }
