@@ -215,7 +215,10 @@ fn scenarios_are_listed_by_name() {
             "fragments-aftr",
             "mtu-aftr",
             "spoof-aftr",
-            "speed-aftr"
+            "speed-aftr",
+            "reload",
+            "link-flap",
+            "soak-aftr"
         ]
     );
     assert!(text.lines().all(|line| line.split_whitespace().count() > 3));

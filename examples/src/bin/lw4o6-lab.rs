@@ -36,6 +36,9 @@ struct Arguments {
     /// Prints one JSON object for each scenario.
     #[arg(long)]
     json: bool,
+    /// Writes what was seen to a Markdown file, too.
+    #[arg(long, value_name = "FILE")]
+    write: Option<PathBuf>,
 }
 
 /// Sends as many frames as one core can, or counts those that arrive at an interface.
@@ -93,7 +96,10 @@ fn main() -> ExitCode {
     match words.next().as_deref() {
         Some("agent") => {
             let parent = words.next().and_then(|id| id.parse().ok());
-            return parent.map_or(ExitCode::from(2), |parent| agent::main(parent).into());
+            // Behind its name.
+            let beside = words.nth(1).and_then(|id| id.parse().ok());
+            let code = |parent| agent::main(parent, beside).into();
+            return parent.map_or(ExitCode::from(2), code);
         }
         Some("blast") => {
             // The name of the program, then its arguments.
@@ -108,7 +114,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     match chosen(&arguments.scenarios) {
-        Ok(scenarios) => run(&scenarios, arguments.json),
+        Ok(scenarios) => run(&scenarios, &arguments),
         Err(error) => {
             eprintln!("error: {error}");
             ExitCode::from(2)
@@ -185,18 +191,26 @@ fn chosen(names: &[String]) -> Result<Vec<&'static Scenario>, String> {
     names.iter().map(find).collect()
 }
 
-fn run(scenarios: &[&Scenario], json: bool) -> ExitCode {
+fn run(scenarios: &[&Scenario], arguments: &Arguments) -> ExitCode {
     // While this process has one thread: a user namespace takes no more.
     let isolated = namespace::isolate();
     let skipping_fails = std::env::var_os("CI").is_some();
     let mut failed = false;
+    let mut written = String::from("# What the lab saw\n\nWritten by `lw4o6-lab --write`.\n");
     for scenario in scenarios {
         let outcome = match &isolated {
             Ok(()) => scenario.run(),
             Err(why) => scenario.skip(why.clone()),
         };
         failed |= outcome.is_failure(skipping_fails);
-        show(&outcome, json);
+        written += &format!("\n```text\n{}```\n", outcome.table());
+        show(&outcome, arguments.json);
+    }
+    if let Some(path) = &arguments.write
+        && let Err(error) = std::fs::write(path, written)
+    {
+        eprintln!("error: {}: {error}", path.display());
+        failed = true;
     }
     ExitCode::from(u8::from(failed))
 }

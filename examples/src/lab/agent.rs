@@ -5,12 +5,11 @@
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{SocketAddrV4, UdpSocket};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
-use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde::de::DeserializeOwned;
@@ -19,16 +18,26 @@ use serde_json::Value;
 
 use super::blast::{self, Blast};
 use super::endpoint::{self, EndpointConfig};
+use super::flow::{Flow, FlowEnd, Flows};
 use super::host::{self, Setup};
 use super::impair::{ImpairedLink, Impairment, LinkHandle};
 use super::namespace;
 use super::null::NullForwarder;
 use super::probe::{self, Probe};
 use super::raw::{self, Collect, Inject, Watch, Watches};
-use super::traffic::{self, Download, Exchange, Knock, Serve};
+use super::traffic::{self, Download, Downloads, Exchange, Knock, Serve};
 
 /// The longest that an answer may take.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Name of the configuration of a lwaftr in the lab.
+pub const CONFIG: &str = "lwaftr.toml";
+
+/// Name of its softwire file.
+pub const SOFTWIRES: &str = "softwires.json";
+
+/// Name of its management socket.
+pub const SOCKET: &str = "lwaftr.sock";
 
 /// What an agent can be asked.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -43,6 +52,8 @@ pub enum Request {
     Probe(Probe),
     /// A TCP download.
     Download(Download),
+    /// TCP downloads, one after the other.
+    Downloads(Downloads),
     /// UDP datagrams, there and back.
     Exchange(Exchange),
     /// A UDP datagram to a closed door.
@@ -57,6 +68,16 @@ pub enum Request {
     Listen(SocketAddrV4),
     /// Datagrams waited for.
     Collect(Collect),
+    /// Numbered datagrams sent in the background.
+    Send(Flow),
+    /// Numbered datagrams received in the background.
+    Receive(FlowEnd),
+    /// Ends what sends them.
+    StopSending,
+    /// What arrived of them.
+    Received,
+    /// Deletes an interface, and with it the other end of its wire.
+    Unlink(String),
     /// An impaired link in the background, for as long as the agent lives.
     Impair(ImpairedLink),
     /// Does something else to what it carries.
@@ -75,9 +96,9 @@ pub enum Request {
     PathMtu(std::net::Ipv4Addr),
     /// Becomes `lwaftr run`, until SIGTERM.
     Lwaftr {
-        /// The configuration; `SOFTWIRES` in it stands for the path of the softwire file.
+        /// The configuration, [`CONFIG`] then.
         config: String,
-        /// The softwire file.
+        /// The softwire file, [`SOFTWIRES`] beside it.
         softwires: String,
     },
 }
@@ -100,9 +121,23 @@ impl Agent {
     ///
     /// Where it cannot be started or gets no namespace.
     pub fn start(name: &str) -> Result<Self, String> {
+        Self::start_with(name, None)
+    }
+
+    /// Starts an agent in the network namespace of another one.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be started, or the other one is gone.
+    pub fn start_beside(name: &str, other: &Self) -> Result<Self, String> {
+        Self::start_with(name, Some(other.id()))
+    }
+
+    fn start_with(name: &str, beside: Option<u32>) -> Result<Self, String> {
         let wrong = |error: io::Error| format!("agent {name}: {error}");
         let mut child = Command::new("/proc/self/exe")
             .args(["agent", &std::process::id().to_string(), name])
+            .args(beside.map(|id| id.to_string()))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -134,6 +169,23 @@ impl Agent {
     #[must_use]
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Path, for the lab, of a file of the lwaftr that the agent has become.
+    #[must_use]
+    pub fn file(&self, name: &str) -> PathBuf {
+        format!("/proc/{}/root{FILES}/{name}", self.id()).into()
+    }
+
+    /// Sends the agent a signal.
+    ///
+    /// # Errors
+    ///
+    /// Where it is gone.
+    pub fn signal(&self, signal: Signal) -> Result<(), String> {
+        let wrong = |error: String| format!("agent {}: {error}", self.name);
+        let id = i32::try_from(self.id()).map_err(|error| wrong(error.to_string()))?;
+        kill(Pid::from_raw(id), signal).map_err(|error| wrong(error.to_string()))
     }
 
     /// Asks and waits for the answer.
@@ -185,9 +237,7 @@ impl Agent {
     ///
     /// Where it cannot be signaled or has nothing to say.
     pub fn terminate<T: DeserializeOwned>(&mut self) -> Result<(T, Option<i32>), String> {
-        let wrong = |error: String| format!("agent {}: {error}", self.name);
-        let id = i32::try_from(self.id()).map_err(|error| wrong(error.to_string()))?;
-        kill(Pid::from_raw(id), Signal::SIGTERM).map_err(|error| wrong(error.to_string()))?;
+        self.signal(Signal::SIGTERM)?;
         let last = self.answer()?;
         let status = self
             .child
@@ -205,10 +255,10 @@ impl Drop for Agent {
     }
 }
 
-/// The agent itself: serves requests until its standard input ends. Returns its exit code.
+/// The agent itself, in a network namespace of its own or `beside` another process: serves requests until its standard input ends. Returns its exit code.
 #[must_use]
-pub fn main(parent: i32) -> u8 {
-    if !say(namespace::attach(parent).map(|()| Value::Null)) {
+pub fn main(parent: i32, beside: Option<i32>) -> u8 {
+    if !say(namespace::attach(parent, beside).map(|()| Value::Null)) {
         return 1;
     }
     let mut held = Held::default();
@@ -232,6 +282,7 @@ struct Held {
     sockets: BTreeMap<SocketAddrV4, UdpSocket>,
     link: Option<LinkHandle>,
     null: Option<NullForwarder>,
+    flows: Flows,
 }
 
 impl Held {
@@ -249,6 +300,7 @@ fn serve(request: &Request, held: &mut Held) -> Result<Value, String> {
         Request::Serve(serve) => value(traffic::serve(serve)),
         Request::Probe(probe) => value(probe::send(probe)),
         Request::Download(download) => value(traffic::download(download)),
+        Request::Downloads(all) => value(traffic::downloads(all)),
         Request::Exchange(exchange) => value(traffic::exchange(exchange)),
         Request::Knock(knock) => value(traffic::knock(knock)),
         Request::Inject(inject) => value(raw::inject(inject)),
@@ -262,6 +314,11 @@ fn serve(request: &Request, held: &mut Held) -> Result<Value, String> {
             let socket = held.map_or_else(|| raw::listen(collect.at), Ok);
             value(socket.and_then(|socket| raw::collect(&socket, collect)))
         }
+        Request::Send(flow) => value(held.flows.send(flow)),
+        Request::Receive(end) => value(held.flows.receive(end)),
+        Request::StopSending => value(Ok(held.flows.stop())),
+        Request::Received => value(Ok(held.flows.seen())),
+        Request::Unlink(interface) => value(host::unlink(interface)),
         Request::Impair(link) => value(LinkHandle::start(link).map(|link| {
             held.link = Some(link);
         })),
@@ -283,24 +340,19 @@ fn serve(request: &Request, held: &mut Held) -> Result<Value, String> {
     }
 }
 
-/// Runs `lwaftr run` on files that exist in memory only; returns its report.
-fn lwaftr(config: &str, softwires: &str) -> Result<Value, String> {
-    let softwires = memory_file("softwires", softwires)?;
-    let config = config.replace("SOFTWIRES", &softwires.1.to_string_lossy());
-    let config = memory_file("config", &config)?;
-    let report = crate::run::run(&config.1).map_err(|failure| failure.to_string());
-    value(report)
-}
+/// Where lwaftr's files are: in a file system in memory that nobody outside sees and that ends with
+/// the agent. The lab looks at it by [`Agent::file`].
+const FILES: &str = "/tmp";
 
-/// A file without a name; it lasts as long as it is open.
-fn memory_file(name: &str, text: &str) -> Result<(std::fs::File, PathBuf), String> {
-    use std::os::fd::AsRawFd;
-    let fd = memfd_create(name, MFdFlags::MFD_CLOEXEC).map_err(|error| error.to_string())?;
-    let mut file = std::fs::File::from(fd);
-    file.write_all(text.as_bytes())
-        .map_err(|error| error.to_string())?;
-    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-    Ok((file, path.into()))
+/// Runs `lwaftr run` on files in memory; returns its report.
+fn lwaftr(config: &str, softwires: &str) -> Result<Value, String> {
+    namespace::hide(FILES)?;
+    let folder = Path::new(FILES);
+    for (name, text) in [(SOFTWIRES, softwires), (CONFIG, config)] {
+        std::fs::write(folder.join(name), text).map_err(|error| format!("{name}: {error}"))?;
+    }
+    let report = crate::run::run(&folder.join(CONFIG)).map_err(|failure| failure.to_string());
+    value(report)
 }
 
 fn value(result: Result<impl Serialize, String>) -> Result<Value, String> {

@@ -65,6 +65,19 @@ pub fn path_mtu(to: Ipv4Addr) -> Result<Option<u32>, String> {
     mtu.map_err(|error| format!("route to {to}: {error}"))
 }
 
+/// Deletes an interface.
+///
+/// # Errors
+///
+/// Where there is none of this name.
+pub fn unlink(name: &str) -> Result<(), String> {
+    let mut netlink = Netlink::open().map_err(|error| format!("netlink: {error}"))?;
+    let deleted = netlink
+        .link(name)
+        .and_then(|link| netlink.delete_link(link.index));
+    deleted.map_err(|error| format!("deleting {name}: {error}"))
+}
+
 fn set_up_interface(netlink: &mut Netlink, interface: &Interface) -> Result<(), String> {
     let name = &interface.name;
     let wrong = |what: String| move |error: std::io::Error| format!("{what}: {error}");

@@ -6,10 +6,11 @@ use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use lw4o6_wire::{EtherType, ethernet};
+use lw4o6_wire::{EtherType, IpProtocol, Ipv4Packet, ethernet};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::flow::softwire_of;
 use crate::packet_io::{AfPacket, FrameBatch, FrameQueue, PacketIo};
 use crate::stopwatch::{Stopwatch, wait};
 
@@ -89,6 +90,9 @@ pub struct Seen {
     pub marked: u64,
     /// The first of them.
     pub kept: Vec<Hex>,
+    /// IPv4 packets with numbered datagrams: softwire that they name, source and destination.
+    #[serde(default)]
+    pub flows: BTreeMap<String, u64>,
 }
 
 /// Datagrams to wait for, and frames to send meanwhile.
@@ -157,6 +161,9 @@ impl Seen {
             Ok(EtherType::IPV6) => self.ipv6 += 1,
             Ok(_) | Err(_) => {}
         }
+        if let Some(ends) = flow_of(frame) {
+            *self.flows.entry(ends).or_default() += 1;
+        }
         if !marker.is_empty() && frame.windows(marker.len()).any(|bytes| bytes == marker) {
             self.marked += 1;
             if self.kept.len() < KEPT {
@@ -164,6 +171,22 @@ impl Seen {
             }
         }
     }
+}
+
+/// The softwire that a numbered datagram names, and the addresses that it is between.
+fn flow_of(frame: &[u8]) -> Option<String> {
+    let parts = ethernet::split(frame).ok()?;
+    if parts.ethertype != EtherType::IPV4 {
+        return None;
+    }
+    let packet = Ipv4Packet::split(parts.payload).ok()?;
+    // Errors quote.
+    if packet.header.protocol() != IpProtocol::UDP {
+        return None;
+    }
+    let softwire = softwire_of(packet.payload)?;
+    let (src, dst) = (packet.header.src(), packet.header.dst());
+    Some(format!("{softwire} {src} {dst}"))
 }
 
 /// Sends frames; returns how many the interface took.

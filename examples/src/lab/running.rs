@@ -1,15 +1,22 @@
 //! `lwaftr run` in the middle of the topology.
 
+use std::time::Duration;
+
 use lw4o6_binding::formats::json::{Instance, Layout, export};
 use lw4o6_binding::{Binding, Expiry, Origin};
 use serde_json::Value;
 
-use super::agent::{Agent, Request};
+use super::agent::{Agent, Request, SOCKET, SOFTWIRES};
+use super::management::Management;
 use super::scenario::Facts;
 use super::topology::{
     AFTR, AFTR_IPV4, AFTR_IPV6, INTERNET, MTU, ROUTER, Subscriber, TUNNEL, Topology,
 };
 use crate::config::clock;
+use crate::stopwatch::{Stopwatch, wait};
+
+/// Softwires that a table has room for.
+const ROOM: u32 = 4096;
 
 /// What a scenario configures beyond what all do.
 #[derive(Clone, Debug, Default)]
@@ -68,6 +75,30 @@ pub(super) fn stop(
     done.map(|()| report)
 }
 
+/// Section for a management socket.
+pub(super) const MANAGEMENT: &str = "[management]\nsocket = \"lwaftr.sock\"\n";
+
+/// How long the socket may take to be there.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Waits for the management socket and connects to it.
+pub(super) fn management(aftr: &Agent) -> Result<Management, String> {
+    let (path, watch) = (aftr.file(SOCKET), Stopwatch::start());
+    loop {
+        match Management::connect(&path) {
+            Ok(management) => return Ok(management),
+            Err(_) if watch.elapsed() < PATIENCE => wait(Duration::from_millis(20)),
+            Err(error) => return Err(format!("{}: {error}", path.display())),
+        }
+    }
+}
+
+/// Whether the report says that every frame is accounted for.
+pub(super) fn closed(report: &Value) -> bool {
+    let accounts = report.get("accounts");
+    accounts.and_then(|accounts| accounts.get("closed")) == Some(&Value::Bool(true))
+}
+
 /// What a report has under `section` and `name`; 0 where it has nothing.
 pub(super) fn counted(report: &Value, section: &str, name: &str) -> u64 {
     let count = report.get(section).and_then(|section| section.get(name));
@@ -77,7 +108,7 @@ pub(super) fn counted(report: &Value, section: &str, name: &str) -> u64 {
 pub(super) fn config(settings: &Settings) -> String {
     let Settings { instance, sections } = settings;
     format!(
-        "[instance]\nsoftwires = \"SOFTWIRES\"\n{instance}\n\n\
+        "[instance]\nsoftwires = \"{SOFTWIRES}\"\n{instance}\n\n\
          [internet]\ninterface = \"up0\"\naddress = \"{AFTR_IPV4}\"\nnext-hop = \"{INTERNET}\"\n\
          mtu = {MTU}\n\n\
          [softwire]\ninterface = \"down0\"\naddress = \"{AFTR_IPV6}/64\"\nnext-hop = \"{ROUTER}\"\n\n\
@@ -102,7 +133,7 @@ pub(super) fn softwires(subscribers: &[Subscriber]) -> Result<String, String> {
 
 /// A softwire file with these bindings, and room for some more.
 pub(super) fn softwire_file(bindings: &[Binding]) -> Result<String, String> {
-    let room = u32::try_from(bindings.len()).unwrap_or(u32::MAX).max(16);
+    let room = u32::try_from(bindings.len()).unwrap_or(u32::MAX).max(ROOM);
     let mut instance = Instance::new("lab".to_owned(), room, MTU - TUNNEL, MTU + TUNNEL);
     for &binding in bindings {
         instance.bindings.push(binding.into());

@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-use super::{aftr, basic, fragments, hairpin, mtu, speed, spoof};
+use super::{aftr, basic, flap, fragments, hairpin, mtu, reload, soak, speed, spoof};
 use crate::stopwatch::Stopwatch;
 
 /// A scenario of the lab.
@@ -61,6 +61,21 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "speed-aftr",
         about: "64-byte frames through lwaftr and through a forwarder that does nothing, one core",
         run: speed::run,
+    },
+    Scenario {
+        name: "reload",
+        about: "three reloads while numbered datagrams pass: none is lost, late or astray",
+        run: reload::run,
+    },
+    Scenario {
+        name: "link-flap",
+        about: "both interfaces are deleted and made again under a running lwaftr",
+        run: flap::run,
+    },
+    Scenario {
+        name: "soak-aftr",
+        about: "a rough access link, 1,000 table changes a second, three reloads: the books close",
+        run: soak::run,
     },
 ];
 

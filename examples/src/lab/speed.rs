@@ -15,17 +15,17 @@ use lw4o6_wire::PortParams;
 use lw4o6_wire::ethernet::MacAddr;
 use serde_json::Value;
 
-use super::agent::{Agent, Request};
+use super::agent::{Agent, Request, SOFTWIRES};
 use super::blast::{Blast, BlastSide, Blasted, Frames, mpps, traffic_of};
 use super::raw::Hex;
-use super::running::softwire_file;
+use super::running::{closed, softwire_file};
 use super::scenario::Facts;
 use super::topology::{AFTR, MTU, bare, mac, wire};
 use crate::netlink::{LinkStats, Netlink};
 use crate::stopwatch::{Stopwatch, wait};
 
 /// Softwires of the table.
-const SOFTWIRES: u32 = 1008;
+const COUNT: u32 = 1008;
 
 /// Port sets of an address that are used; the first holds ports below 1024.
 const PER_ADDRESS: u32 = 63;
@@ -71,7 +71,7 @@ struct Measured {
     arrived: f64,
     /// Millions of them in a second of the middle's processor time.
     of_cpu: f64,
-    /// Frames sent.
+    /// Frames sent, without the first ones that came to nobody.
     sent: u64,
     /// Frames that arrived at the far host, by its own count.
     received: u64,
@@ -156,6 +156,7 @@ fn one_run(
         Middle::Lwaftr => {
             let (report, code): (Value, _) = line.middle.terminate()?;
             facts.expect("lwaftr-exit-code", code, &Some(0));
+            facts.expect("books-closed", closed(&report), &true);
             check(&report, &runs, facts);
         }
         Middle::Null => {
@@ -237,14 +238,14 @@ impl Line {
         let before = stats()?;
         // lwaftr may not be there yet.
         let first = blast(near.1, &frames, (Some(100), 0.05));
-        let mut primed = 0;
         for _ in 0..ATTEMPTS {
-            let sent: Blasted = near.0.ask(&Request::Blast(first.clone()))?;
-            primed += sent.sent;
+            let _: Blasted = near.0.ask(&Request::Blast(first.clone()))?;
             if stats()?.received > before.received {
                 break;
             }
         }
+        // Whoever takes frames now has passed all on that it took before.
+        let primed = settled(&mut stats)? - before.received;
         near.0
             .tell(&Request::Blast(blast(near.1, &frames, (None, SECONDS))))?;
         wait(Duration::from_secs_f64(SECONDS / 4.0));
@@ -254,7 +255,7 @@ impl Line {
         let (elapsed, end) = (watch.elapsed(), stats()?);
         let cpu = processor_time(middle) - cpu;
         let sent: Blasted = near.0.answer()?;
-        let received = settled(stats)? - before.received;
+        let received = settled(&mut stats)? - before.received;
         Ok(Measured {
             offered: sent.mpps,
             arrived: mpps(end.received - start.received, elapsed.as_secs_f64()),
@@ -282,7 +283,7 @@ fn processor_time(process: u32) -> f64 {
 }
 
 /// Frames received, once no more come.
-fn settled(mut stats: impl FnMut() -> Result<LinkStats, String>) -> Result<u64, String> {
+fn settled(stats: &mut impl FnMut() -> Result<LinkStats, String>) -> Result<u64, String> {
     let mut last = stats()?.received;
     for _ in 0..ATTEMPTS {
         wait(SETTLING);
@@ -317,7 +318,7 @@ fn traffic(side: BlastSide, bindings: &[Binding]) -> Result<Vec<Hex>, String> {
 fn config() -> String {
     let [left, right] = BEYOND;
     format!(
-        "[instance]\nsoftwires = \"SOFTWIRES\"\n\n\
+        "[instance]\nsoftwires = \"{SOFTWIRES}\"\n\n\
          [internet]\ninterface = \"up0\"\naddress = \"198.51.100.1\"\nnext-hop = \"{left}\"\n\n\
          [softwire]\ninterface = \"down0\"\naddress = \"2001:db8:1::1/64\"\nnext-hop = \"{right}\"\n\n\
          [run]\nworkers = 1\nio = \"rings\"\n"
@@ -340,7 +341,7 @@ fn bindings() -> Result<Vec<Binding>, String> {
             expires: Expiry::Never,
         })
     };
-    (0..SOFTWIRES).map(binding).collect()
+    (0..COUNT).map(binding).collect()
 }
 
 fn median(values: impl Iterator<Item = f64>) -> f64 {

@@ -167,13 +167,15 @@ impl Topology {
             homes: Vec::new(),
             netlink: Netlink::open().map_err(|error| format!("netlink: {error}"))?,
         };
-        let [a, b] = [
-            (&topology.internet, "up0", mac(1)),
-            (&topology.aftr, "up0", mac(2)),
-        ];
-        wire(&mut topology.netlink, a, b, MTU)?;
-        topology.wire_access()?;
-        topology.set_up_middle()?;
+        topology.wire_internet()?;
+        topology.rewire_access()?;
+        ask(
+            &mut topology.aftr,
+            vec![quiet("up0"), quiet("down0")],
+            no_ipv6(),
+        )?;
+        topology.set_up_internet()?;
+        topology.set_up_access()?;
         if let Some((directions, seed)) = link {
             topology.start_link(directions, seed)?;
         }
@@ -183,6 +185,12 @@ impl Topology {
         Ok(topology)
     }
 
+    /// Everybody who sends and receives.
+    pub fn hosts(&mut self) -> impl Iterator<Item = &mut Agent> {
+        let homes = self.homes.iter_mut().map(|home| &mut home.host);
+        std::iter::once(&mut self.internet).chain(homes)
+    }
+
     /// What the middle needs to know of its neighbors if it resolves nothing: the Ethernet addresses
     /// of the Internet host and of the access router.
     #[must_use]
@@ -190,8 +198,22 @@ impl Topology {
         [mac(1), mac(4)]
     }
 
-    /// The wire, or two wires and a link, between the lwAFTR and the access router.
-    fn wire_access(&mut self) -> Result<(), String> {
+    /// Lays the wire between the Internet and the lwAFTR.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refuses.
+    pub fn wire_internet(&mut self) -> Result<(), String> {
+        let near = (&self.internet, "up0", mac(1));
+        wire(&mut self.netlink, near, (&self.aftr, "up0", mac(2)), MTU)
+    }
+
+    /// Lays the wire, or two wires to a link, between the lwAFTR and the access router.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refuses.
+    pub fn rewire_access(&mut self) -> Result<(), String> {
         let near = (&self.aftr, "down0", mac(3));
         let far = (&self.access, "up0", mac(4));
         let Some(link) = &self.link else {
@@ -213,7 +235,12 @@ impl Topology {
         }))
     }
 
-    fn set_up_middle(&mut self) -> Result<(), String> {
+    /// Makes the Internet's end of its wire a host.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refuses.
+    pub fn set_up_internet(&mut self) -> Result<(), String> {
         let internet = Interface {
             name: "up0".to_owned(),
             quiet: true,
@@ -221,12 +248,15 @@ impl Topology {
             routes: vec![(Ipv4Addr::UNSPECIFIED.into(), 0, AFTR_IPV4.into())],
             ..Interface::default()
         };
-        ask(&mut self.internet, vec![internet], Vec::new())?;
-        ask(
-            &mut self.aftr,
-            vec![quiet("up0"), quiet("down0")],
-            no_ipv6(),
-        )?;
+        ask(&mut self.internet, vec![internet], Vec::new())
+    }
+
+    /// Makes the access router's end of its wire a router.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refuses.
+    pub fn set_up_access(&mut self) -> Result<(), String> {
         let access = Interface {
             name: "up0".to_owned(),
             quiet: true,

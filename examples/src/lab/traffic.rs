@@ -39,6 +39,30 @@ pub struct Download {
     pub bytes: u64,
 }
 
+/// TCP downloads, one after the other.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Downloads {
+    /// Each of them.
+    pub each: Download,
+    /// The last one begins within so many seconds.
+    pub seconds: f64,
+}
+
+/// What downloads were like.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct DownloadedAll {
+    /// Those that came whole and right.
+    pub intact: u32,
+    /// Those that came with other content than was sent.
+    pub wrong: u32,
+    /// Those that did not come to their end.
+    pub broken: u32,
+    /// Bytes that came.
+    pub bytes: u64,
+    /// Why the last one that broke did so.
+    pub why: Option<String>,
+}
+
 /// What a download was like.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Downloaded {
@@ -163,6 +187,35 @@ pub fn download(download: &Download) -> Result<Downloaded, String> {
         intact,
         seconds: watch.elapsed().as_secs_f64(),
     })
+}
+
+/// Downloads again and again. A connection that breaks is counted and is no error.
+///
+/// # Errors
+///
+/// None; the same form as the other requests.
+pub fn downloads(downloads: &Downloads) -> Result<DownloadedAll, String> {
+    let watch = Stopwatch::start();
+    let mut all = DownloadedAll::default();
+    while watch.elapsed().as_secs_f64() < downloads.seconds {
+        match download(&downloads.each) {
+            Ok(one) => {
+                all.bytes += one.bytes;
+                if one.intact {
+                    all.intact += 1;
+                } else if one.bytes == downloads.each.bytes {
+                    all.wrong += 1;
+                } else {
+                    all.broken += 1;
+                }
+            }
+            Err(why) => {
+                all.broken += 1;
+                all.why = Some(why);
+            }
+        }
+    }
+    Ok(all)
 }
 
 /// Sends datagrams and checks what comes back.
