@@ -8,6 +8,7 @@ const NEEDED: &[(&str, &str)] = &[
     ("valgrind", "valgrind"),
     ("nm", "binutils"),
     ("cc", "gcc"),
+    ("curl", "curl"),
 ];
 
 /// Installs what is missing, as root; otherwise says so.
