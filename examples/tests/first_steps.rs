@@ -41,8 +41,11 @@ fn the_first_steps_of_the_readme_work_as_written() {
     assert!(script.contains(PATH_LINE), "{script}");
     let programs = Path::new(env!("CARGO_BIN_EXE_lwaftr")).parent().unwrap();
     let path = format!("export PATH=\"{}:$PATH\"", programs.display());
-    // What a shell with job control does for a person, and a stop at the first line that fails.
-    let script = format!("set -eum\n{}", script.replace(PATH_LINE, &path));
+    // What a shell with job control does for a person, and a stop at the first line that fails, also
+    // of what runs in the background.
+    let stop = "trap 'kill $(jobs -p) 2> /dev/null || true' EXIT";
+    let script = script.replace(PATH_LINE, &path);
+    let script = format!("set -eum\n{stop}\n{script}");
     let directory = std::env::temp_dir().join(format!("lw4o6-first-steps-{}", std::process::id()));
     std::fs::create_dir_all(&directory).unwrap();
     let directory = Directory(directory);
