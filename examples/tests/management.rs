@@ -303,6 +303,16 @@ fn a_reload_takes_what_changed_and_says_what_needs_a_restart() {
 }
 
 #[test]
+fn a_reload_tells_that_a_softwire_taken_away_by_hand_comes_back() {
+    let world = World::new();
+    let (status, _) = world.ask(Method::DELETE, "/softwires/192.0.2.1/6,8,53", "");
+    assert_eq!(status, 200);
+    let (_, told) = world.ask(Method::POST, "/reload?diff=true", "");
+    assert_eq!(told["differences"]["added"].as_array().unwrap().len(), 1);
+    assert_eq!(told["differences"]["unchanged"], 1);
+}
+
+#[test]
 fn a_wrong_configuration_is_refused_and_the_old_one_stays() {
     let world = World::new();
     world.folder.write(

@@ -124,7 +124,7 @@ impl Control {
 
     fn would_change(&self, new: &Config) -> Result<Answer, Refusal> {
         let (merged, needs_restart) = self.merge(new.clone())?;
-        let differences = differences(&self.config, &merged).map_err(|f| file_refused(&f))?;
+        let differences = self.compare(&merged)?;
         check_engine(&merged)?;
         Ok(Answer::Json(report(&differences, &needs_restart)))
     }
@@ -152,6 +152,15 @@ impl Control {
         Ok((merged, held.settings))
     }
 
+    /// What `new` changes of what is in force: a command may have taken a softwire of the file away.
+    fn compare(&self, new: &Config) -> Result<Differences, Refusal> {
+        let mut old = self.config.clone();
+        let table = self.router.bindings.iter();
+        let of_the_file = table.filter(|binding| binding.origin == Origin::Static);
+        old.instance.bindings = of_the_file.copied().map(Into::into).collect();
+        differences(&old, new).map_err(|failure| file_refused(&failure))
+    }
+
     fn apply(&mut self, new: Config, reply: Option<Reply>) {
         match self.plan(new) {
             Ok((plan, Some(seq))) => self.wait(&[seq], Done::Reload(Box::new(plan)), reply),
@@ -172,8 +181,7 @@ impl Control {
     ) -> Result<(PlannedReload, Option<lw4o6_binding::Seq>), Refusal> {
         let (config, needs_restart) = self.merge(new)?;
         check_engine(&config)?;
-        let differences =
-            differences(&self.config, &config).map_err(|failure| file_refused(&failure))?;
+        let differences = self.compare(&config)?;
         let bindings = &mut self.router.bindings;
         let before = Before {
             policy: bindings.config().policy,
