@@ -1,6 +1,6 @@
 //! Ethernet frames from and to the kernel, in batches.
 //!
-//! [`open`] takes a name ([`InterfaceName`]) and gives the form that serves it behind one trait. What
+//! [`open()`] takes a name ([`InterfaceName`]) and gives the form that serves it behind one trait. What
 //! a wire would never carry is put right here, so that the engine sees what the sender meant: VLAN
 //! tags that the kernel took off, and checksums and joined segments that a sender on the same machine
 //! left to hardware that is not there.

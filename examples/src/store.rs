@@ -50,7 +50,7 @@ const META: TableDefinition<'static, &str, u64> = TableDefinition::new("meta");
 pub struct Stored {
     /// Number of the table after the last change written.
     pub version: u64,
-    /// The bindings whose allocation goes on, ordered by key. None is [`Origin::Static`].
+    /// The bindings whose allocation goes on, ordered by key. None is static.
     pub bindings: Vec<Binding>,
     /// The softwires whose quarantine goes on, ordered by key.
     //

@@ -27,7 +27,7 @@ struct Arguments {
     /// What is logged to standard error: off, error, warn, info, debug or trace.
     #[arg(long, value_name = "LEVEL", default_value = "warn")]
     log: log::Level,
-    /// Scenarios, or `all`. --list names them.
+    /// Scenarios, or `all`, which leaves out what only measures. --list names them.
     #[arg(value_name = "SCENARIO", required_unless_present = "list")]
     scenarios: Vec<String>,
     /// Lists the scenarios.
@@ -182,7 +182,7 @@ fn list() {
 
 fn chosen(names: &[String]) -> Result<Vec<&'static Scenario>, String> {
     if names.iter().any(|name| name == "all") {
-        return Ok(SCENARIOS.iter().collect());
+        return Ok(SCENARIOS.iter().filter(|one| one.in_all).collect());
     }
     let find = |name: &String| {
         Scenario::named(name)

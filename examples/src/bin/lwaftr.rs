@@ -61,7 +61,7 @@ enum Command {
     /// Adds, removes and lists softwires of a running lwaftr.
     ///
     /// Softwires of the configuration file are changed there; what is added here outlives a restart
-    /// where [state] store is set.
+    /// where `state.store` is set.
     #[command(subcommand)]
     Softwire(cli::SoftwireCommand),
     /// Sets a knob of a running lwaftr, until it is started again or reloaded.

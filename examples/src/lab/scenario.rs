@@ -17,6 +17,8 @@ pub struct Scenario {
     pub name: &'static str,
     /// What it shows, in a line.
     pub about: &'static str,
+    /// Whether `all` runs it: not what only measures, which a busy machine would make worthless.
+    pub in_all: bool,
     run: fn(&mut Facts) -> Result<(), String>,
 }
 
@@ -25,56 +27,67 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "basic",
         about: "the lab alone: kernel hosts over a tunnel between two endpoints of the lab",
+        in_all: true,
         run: basic::run,
     },
     Scenario {
         name: "aftr",
         about: "lwaftr run between kernel hosts: ping, traceroute, TCP, 8 kB UDP, path MTU",
+        in_all: true,
         run: aftr::run,
     },
     Scenario {
         name: "workers-aftr",
         about: "the same with two workers, who share each datagram's fragments rightly",
+        in_all: true,
         run: aftr::run_two_workers,
     },
     Scenario {
         name: "hairpin-aftr",
         about: "two subscribers talk to each other; the Internet side hears nothing of it",
+        in_all: true,
         run: hairpin::run,
     },
     Scenario {
         name: "fragments-aftr",
         about: "fragments of IPv4 and of the tunnel: reversed, interleaved, twice, headless",
+        in_all: true,
         run: fragments::run,
     },
     Scenario {
         name: "mtu-aftr",
         about: "packets too long for the tunnel or for a narrow access link, pmtud static and dynamic",
+        in_all: true,
         run: mtu::run,
     },
     Scenario {
         name: "spoof-aftr",
         about: "forged sources, ports, tunnels and errors among good traffic: nothing passes",
+        in_all: true,
         run: spoof::run,
     },
     Scenario {
         name: "speed-aftr",
         about: "64-byte frames through lwaftr and through a forwarder that does nothing, one core",
+        in_all: false,
         run: speed::run,
     },
     Scenario {
         name: "reload",
         about: "three reloads while numbered datagrams pass: none is lost, late or astray",
+        in_all: true,
         run: reload::run,
     },
     Scenario {
         name: "link-flap",
         about: "both interfaces are deleted and made again under a running lwaftr",
+        in_all: true,
         run: flap::run,
     },
     Scenario {
         name: "soak-aftr",
         about: "a rough access link, 1,000 table changes a second, three reloads: the books close",
+        in_all: true,
         run: soak::run,
     },
 ];
@@ -356,6 +369,7 @@ mod tests {
         Scenario {
             name: "test",
             about: "",
+            in_all: true,
             run,
         }
         .run()

@@ -225,7 +225,6 @@ fn changes(
     facts.note("table-changes", changes);
     let rate = f64::from(changes) / watch.elapsed().as_secs_f64();
     facts.note("table-changes-per-second", rate.round());
-    facts.expect("changed-as-fast-as-asked", rate > 0.9 * CHANGES, &true);
     let status = until_reloaded(management, 3)?;
     facts.expect("reloads", status.get("reloads"), &Some(&Value::from(3)));
     let table = status.get("table");

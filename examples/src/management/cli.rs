@@ -197,7 +197,7 @@ pub struct LookupArguments {
     /// When, such as 2026-11-20T19:05:32Z. Default: now.
     #[arg(long, value_name = "TIME")]
     at: Option<String>,
-    /// Asks this log ([state] log) and its older parts beside it, instead of a running lwaftr.
+    /// Asks this log (`state.log`) and its older parts beside it, instead of a running lwaftr.
     #[arg(long, value_name = "FILE", conflicts_with = "socket")]
     log_file: Option<PathBuf>,
     #[command(flatten)]
