@@ -83,8 +83,12 @@ pub struct Bench {
     pub aftr: Aftr,
     pub worker: Worker,
     pub writer: TableWriter,
+    pub arena: Arena,
     pub now: Instant,
 }
+
+/// The memory of a table.
+pub type Arena = &'static [AtomicU64];
 
 /// The configuration of [`Bench::new`]: 203.0.113.1 is the box, everything else default.
 pub fn config() -> AftrConfig {
@@ -95,6 +99,14 @@ pub fn config() -> AftrConfig {
 
 /// A table with these bindings and pools of (first, last, offset, length).
 pub fn table(bindings: &[Entry<'_>], pools: &[(&str, &str, u8, u8)]) -> (TableWriter, TableShared) {
+    let (writer, shared, _) = table_in(bindings, pools);
+    (writer, shared)
+}
+
+fn table_in(
+    bindings: &[Entry<'_>],
+    pools: &[(&str, &str, u8, u8)],
+) -> (TableWriter, TableShared, Arena) {
     let config = TableConfig {
         softwires: 256.max(2 * bindings.len()),
         aftrs: 16,
@@ -114,11 +126,12 @@ pub fn table(bindings: &[Entry<'_>], pools: &[(&str, &str, u8, u8)]) -> (TableWr
             len: *len,
         })
         .collect();
-    let (mut writer, shared) = TableWriter::new(config, words.leak(), &pools).unwrap();
+    let arena: Arena = words.leak();
+    let (mut writer, shared) = TableWriter::new(config, arena, &pools).unwrap();
     for entry in bindings {
         insert(&mut writer, entry);
     }
-    (writer, shared)
+    (writer, shared, arena)
 }
 
 /// Adds a binding.
@@ -155,7 +168,7 @@ impl Bench {
         pools: &[(&str, &str, u8, u8)],
         knobs: impl FnOnce(&mut AftrConfig),
     ) -> Self {
-        let (writer, shared) = table(bindings, pools);
+        let (writer, shared, arena) = table_in(bindings, pools);
         let mut config = config();
         knobs(&mut config);
         let aftr = Aftr::new(config, shared, [42; 32]).unwrap();
@@ -164,6 +177,7 @@ impl Bench {
             aftr,
             worker,
             writer,
+            arena,
             now: Instant::from_secs(1000),
         }
     }
