@@ -456,10 +456,11 @@ fn table_busy_does_not_happen_with_one_writer() {
 fn first_word(bench: &Bench) -> &'static AtomicU64 {
     let key = u64::from(addr("192.0.2.18").to_bits()) << 32 | 0x34 << 16 | 6 << 8 | 8;
     let lines = bench.arena.as_chunks::<4>().0.iter();
-    let mut lines = lines.filter(|line| line[3].load(Ordering::Relaxed) == key);
-    let line = lines.next().unwrap();
-    assert!(lines.next().is_none());
-    &line[0]
+    let lines: Vec<_> = lines
+        .filter(|line| line[3].load(Ordering::Relaxed) == key)
+        .collect();
+    assert_eq!(lines.len(), 1);
+    &lines[0][0]
 }
 
 #[test]
