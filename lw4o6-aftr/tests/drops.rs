@@ -5,7 +5,7 @@
 mod common;
 mod named;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::{AFTR, AFTR_V4, AFTR2, B4, B4_FULL, B4_NEXT, B4_RANGE, Bench, OTHER_AFTR_B4};
 use lw4o6_aftr::config::{
@@ -452,23 +452,12 @@ fn table_busy_does_not_happen_with_one_writer() {
     assert_eq!(bench.drops(DropReason::TableBusy), 0);
 }
 
-/// The first word of the line of 192.0.2.18, PSID 0x34: sequence (32) | AFTR index (16) | flags (16).
-fn first_word(bench: &Bench) -> &'static AtomicU64 {
-    let key = u64::from(addr("192.0.2.18").to_bits()) << 32 | 0x34 << 16 | 6 << 8 | 8;
-    let lines = bench.arena.as_chunks::<4>().0.iter();
-    let lines: Vec<_> = lines
-        .filter(|line| line[3].load(Ordering::Relaxed) == key)
-        .collect();
-    assert_eq!(lines.len(), 1);
-    &lines[0][0]
-}
-
 #[test]
 fn table_busy_where_a_line_stays_under_change() {
     // as if the writer had stopped for good between two stores.
     let mut bench = Bench::new();
     let down = V4::udp(REMOTE, "192.0.2.18:1232").build();
-    let first = first_word(&bench);
+    let first = bench.first_word("192.0.2.18", 0x34, 6, 8);
     first.fetch_xor(1 << 32, Ordering::Relaxed);
     silent(&mut bench, IN, &down, DropReason::TableBusy);
     silent(&mut bench, UP, &outer().build(), DropReason::TableBusy);
@@ -481,7 +470,8 @@ fn internal_where_a_line_names_no_aftr_address() {
     // no writer does this; the memory of the table is the caller's, who may.
     let mut bench = Bench::new();
     let down = V4::udp(REMOTE, "192.0.2.18:1232").build();
-    first_word(&bench).fetch_or(0xffff << 16, Ordering::Relaxed);
+    let first = bench.first_word("192.0.2.18", 0x34, 6, 8);
+    first.fetch_or(0xffff << 16, Ordering::Relaxed);
     silent(&mut bench, IN, &down, DropReason::Internal);
 }
 

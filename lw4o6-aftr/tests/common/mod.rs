@@ -18,6 +18,8 @@ pub mod fragments;
 pub mod traced;
 pub mod traffic;
 
+use std::sync::atomic::Ordering;
+
 use lw4o6_aftr::trace::{Trace, TraceFilter};
 use lw4o6_aftr::{Aftr, AftrConfig, Counter, DropReason, Output, Side, Verdict, Worker};
 use lw4o6_binding::table::{
@@ -180,6 +182,19 @@ impl Bench {
             arena,
             now: Instant::from_secs(1000),
         }
+    }
+
+    /// The first word of a softwire's line: sequence (32) | AFTR index (16) | flags (16).
+    pub fn first_word(&self, ipv4: &str, psid: u16, offset: u8, len: u8) -> &'static AtomicU64 {
+        let ipv4 = ipv4.parse::<std::net::Ipv4Addr>().unwrap().to_bits();
+        let shape = u64::from(psid) << 16 | u64::from(offset) << 8 | u64::from(len);
+        let key = u64::from(ipv4) << 32 | shape;
+        let lines = self.arena.as_chunks::<4>().0.iter();
+        let found: Vec<_> = lines
+            .filter(|line| line[3].load(Ordering::Relaxed) == key)
+            .collect();
+        assert_eq!(found.len(), 1);
+        &found[0][0]
     }
 
     /// Turns knobs of the running engine.
