@@ -55,6 +55,13 @@ const BEYOND: [MacAddr; 2] = [
     MacAddr([0x02, 0x4f, 0x36, 0, 1, 4]),
 ];
 
+/// Addresses of the middle, which its interfaces do not have: its kernel, too, looks at nothing behind
+/// the Ethernet header, on the core that sends.
+const MIDDLE: [MacAddr; 2] = [
+    MacAddr([0x02, 0x4f, 0x36, 0, 1, 2]),
+    MacAddr([0x02, 0x4f, 0x36, 0, 1, 3]),
+];
+
 /// What is in the middle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Middle {
@@ -307,20 +314,21 @@ fn blast(interface: &str, frames: &[Hex], (rate, seconds): (Option<u64>, f64)) -
 }
 
 fn traffic(side: BlastSide, bindings: &[Binding]) -> Result<Vec<Hex>, String> {
+    let [up, down] = MIDDLE;
     let macs = match side {
-        BlastSide::V4 => [mac(2), mac(1)],
-        BlastSide::V6 => [mac(3), mac(4)],
+        BlastSide::V4 => [up, mac(1)],
+        BlastSide::V6 => [down, mac(4)],
     };
     let frames = traffic_of(bindings, side, 64, macs, FRAMES)?;
     Ok(frames.into_iter().map(Hex).collect())
 }
 
 fn config() -> String {
-    let [left, right] = BEYOND;
+    let ([left, right], [up, down]) = (BEYOND, MIDDLE);
     format!(
         "[instance]\nsoftwires = \"{SOFTWIRES}\"\n\n\
-         [internet]\ninterface = \"up0\"\naddress = \"198.51.100.1\"\nnext-hop = \"{left}\"\n\n\
-         [softwire]\ninterface = \"down0\"\naddress = \"2001:db8:1::1/64\"\nnext-hop = \"{right}\"\n\n\
+         [internet]\ninterface = \"up0\"\nmac = \"{up}\"\naddress = \"198.51.100.1\"\nnext-hop = \"{left}\"\n\n\
+         [softwire]\ninterface = \"down0\"\nmac = \"{down}\"\naddress = \"2001:db8:1::1/64\"\nnext-hop = \"{right}\"\n\n\
          [run]\nworkers = 1\nio = \"rings\"\n"
     )
 }
