@@ -6,7 +6,7 @@ use super::agent::{Agent, Request};
 use super::probe::{Answer, Below};
 use super::running::{self, Settings, counted};
 use super::scenario::Facts;
-use super::subscriber::{INTERNET_PORT, down, first_contact, serve, short, up};
+use super::subscriber::{INTERNET_PORT, down, first_contact, large_datagrams, serve, short, up};
 use super::topology::{AFTR_IPV4, Home, INTERNET, MTU, Subscriber, TUNNEL, Topology, mac};
 
 /// Largest packet on the narrow access link.
@@ -101,14 +101,7 @@ fn too_long(
         let answer = probe(internet, &subscriber, len, dont_fragment)?;
         facts.expect(name, answer, &expected);
     }
-    facts.step("8 kB datagrams");
-    up(home).exchange(
-        subscriber.port(20),
-        INTERNET_PORT,
-        facts,
-        "udp-8k-up-intact",
-    )?;
-    down(internet, &subscriber).exchange(0, subscriber.port(9), facts, "udp-8k-down-intact")
+    large_datagrams(internet, home, facts)
 }
 
 /// What an echo request of `len` bytes from the Internet draws.

@@ -156,14 +156,7 @@ pub(super) fn exercise(
     serve(&mut home.host, subscriber.ipv4, subscriber.port(9))?;
     first_contact(&mut up(home), facts)?;
     round_trips(internet, home, expected, facts)?;
-    facts.step("8 kB datagrams");
-    up(home).exchange(
-        subscriber.port(20),
-        INTERNET_PORT,
-        facts,
-        "udp-8k-up-intact",
-    )?;
-    down(internet, &subscriber).exchange(0, subscriber.port(9), facts, "udp-8k-down-intact")?;
+    large_datagrams(internet, home, facts)?;
     path_mtu(internet, home, expected, facts)?;
     downloads(internet, home, facts)?;
     // The kernel on the Internet now knows the path MTU and cuts datagrams to it.
@@ -171,6 +164,23 @@ pub(super) fn exercise(
     closed_doors(internet, &subscriber, expected, facts)?;
     facts.group(None);
     Ok(())
+}
+
+/// Datagrams of 8 kB both ways.
+pub(super) fn large_datagrams(
+    internet: &mut Agent,
+    home: &mut Home,
+    facts: &mut Facts,
+) -> Result<(), String> {
+    let subscriber = home.subscriber;
+    facts.step("8 kB datagrams");
+    up(home).exchange(
+        subscriber.port(20),
+        INTERNET_PORT,
+        facts,
+        "udp-8k-up-intact",
+    )?;
+    down(internet, &subscriber).exchange(0, subscriber.port(9), facts, "udp-8k-down-intact")
 }
 
 pub(super) fn up(home: &mut Home) -> Pair<'_> {

@@ -8,17 +8,14 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use lw4o6_wire::ethernet::MacAddr;
-use nix::sched::{CloneFlags, CpuSet, sched_setaffinity, unshare};
-use nix::sys::resource::{UsageWho, getrusage};
-use nix::sys::time::TimeValLike;
-use nix::unistd::{Pid, gettid};
+use nix::sched::{CloneFlags, unshare};
+use nix::unistd::gettid;
 
-use super::super::testing::{in_a_namespace, on_a_wire};
+use super::super::testing::in_a_namespace;
 use super::super::{InterfaceName, OpenOptions, open};
 use super::*;
 use crate::config::Io;
 use crate::netlink::{Netlink, VethEnd};
-use crate::stopwatch::{Stopwatch, wait};
 
 /// A thread with a namespace of its own.
 struct Host<T> {
@@ -127,81 +124,4 @@ fn tcp_of_senders_that_do_not_cut_segments_passes_whole() {
             assert_eq!((a.too_long, a.not_cut, b.not_cut), (0, 0, 0));
         });
     }
-}
-
-/// Not a test: run it in a release build, alone.
-///
-/// `cargo test --release -p lw4o6-examples --lib packet_io::null -- --ignored --nocapture`
-#[test]
-#[ignore = "measures"]
-fn rate_of_the_null_forwarder() {
-    for io in [Io::Rings, Io::LowLatency] {
-        for len in [60, 512, 1500] {
-            on_a_wire("rate", true, move |_| measure(io, len));
-        }
-    }
-}
-
-fn on_cpu(cpu: usize) {
-    let mut set = CpuSet::new();
-    set.set(cpu).unwrap();
-    sched_setaffinity(Pid::from_raw(0), &set).unwrap();
-}
-
-/// Frames from `g` to `a`, forwarded to `b`, whose other end `s` drops them.
-fn measure(io: Io, len: usize) {
-    let own = gettid().as_raw().try_into().unwrap();
-    wire([("g", own), ("c", own)], 3);
-    let mut netlink = Netlink::open().unwrap();
-    for name in ["g", "c"] {
-        let index = netlink.link(name).unwrap().index;
-        netlink.set_up(index, true).unwrap();
-    }
-    let with = |name: &str, io| {
-        let options = OpenOptions {
-            io,
-            ..OpenOptions::default()
-        };
-        open(&InterfaceName::Kernel(name.to_owned()), &options).unwrap()
-    };
-    let mut generator = with("g", Io::Rings);
-    let (mut c, mut a) = (with("c", io), with("a", io));
-    let stop = Arc::new(AtomicBool::new(false));
-    let (of_generator, of_forwarder) = (stop.clone(), stop.clone());
-    let to = c.mac();
-    let generator = std::thread::spawn(move || {
-        on_cpu(0);
-        let mut frame = vec![0u8; len];
-        frame[..6].copy_from_slice(&to.0);
-        frame[12..14].copy_from_slice(&[0x88, 0xb5]);
-        while !of_generator.load(Ordering::Relaxed) {
-            (0..64).for_each(|_| generator.push(&frame));
-            generator.flush().unwrap();
-        }
-        generator.counters()
-    });
-    let forwarder = std::thread::spawn(move || {
-        on_cpu(1);
-        forward(&mut c, &mut a, &of_forwarder).unwrap();
-        let usage = getrusage(UsageWho::RUSAGE_THREAD).unwrap();
-        let busy = (usage.user_time() + usage.system_time()).num_microseconds();
-        (c.counters(), a.counters(), busy)
-    });
-    let watch = Stopwatch::start();
-    wait(Duration::from_secs(2));
-    stop.store(true, Ordering::Relaxed);
-    let seconds = watch.elapsed().as_secs_f64();
-    let sent = generator.join().unwrap();
-    let (c, a, busy) = forwarder.join().unwrap();
-    #[expect(clippy::cast_precision_loss, reason = "a rate to print")]
-    let rate = |count: u64| count as f64 / seconds / 1e6;
-    #[expect(clippy::cast_precision_loss, reason = "a time to print")]
-    let nanos = busy as f64 * 1e3 / a.transmitted.max(1) as f64;
-    eprintln!(
-        "{io:?} {len} bytes: sent {:.2}, received {:.2}, lost {:.2}, forwarded {:.2} Mpps, {nanos:.0} ns each",
-        rate(sent.transmitted),
-        rate(c.received),
-        rate(c.kernel_drops),
-        rate(a.transmitted)
-    );
 }

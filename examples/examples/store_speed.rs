@@ -1,11 +1,11 @@
-//! How many changes a second the store and the log take. Not a gate; by hand:
-//! `cargo test --release -p lw4o6-examples --test store_speed -- --ignored --nocapture`
+//! How many changes a second the store and the log take:
+//! `cargo run --release -p lw4o6-examples --example store_speed`
 #![allow(
     clippy::panic,
     clippy::unwrap_used,
     clippy::print_stderr,
     clippy::cast_precision_loss,
-    reason = "a panic is a failed test, and rates are printed for people"
+    reason = "a measurement that fails ends, and rates are printed for people"
 )]
 
 use std::sync::Arc;
@@ -18,6 +18,11 @@ use lw4o6_examples::stopwatch::Stopwatch;
 use lw4o6_examples::store::{Store, StoreResult, StoreThread};
 use lw4o6_wire::Instant;
 use lw4o6_wire::port_params::PortParams;
+
+fn main() {
+    speed_of_the_store();
+    speed_of_the_log();
+}
 
 fn lease(number: u32) -> Binding {
     let ports = PortParams::new(0, 6, (number % 64).try_into().unwrap()).unwrap();
@@ -34,8 +39,6 @@ fn rate(what: &str, count: u64, watch: &Stopwatch) {
     );
 }
 
-#[test]
-#[ignore = "takes a while and proves nothing"]
 fn speed_of_the_store() {
     let path = std::env::temp_dir().join(format!("lw4o6-speed-{}", std::process::id()));
     let (store, _) = Store::open(&path, &clock()).unwrap();
@@ -75,8 +78,6 @@ fn speed_of_the_store() {
     std::fs::remove_file(&path).unwrap();
 }
 
-#[test]
-#[ignore = "takes a while and proves nothing"]
 fn speed_of_the_log() {
     let path = std::env::temp_dir().join(format!("lw4o6-speed-log-{}", std::process::id()));
     let log = BindingLog::open(&path, &clock(), 56).unwrap();
