@@ -90,3 +90,19 @@ pub(super) fn frame(number: u8, len: usize) -> Vec<u8> {
     frame.resize(len, number);
     frame
 }
+
+/// Frames from `a` arrive at `b` in order and whole, and do not come back; both count them.
+pub(super) fn arrive_in_order(a: &mut impl PacketIo, b: &mut impl PacketIo) {
+    assert_eq!((a.mac(), b.mac()), (MACS[0], MACS[1]));
+    let sent: Vec<_> = (0..100)
+        .map(|number| frame(number, 60 + 14 * usize::from(number)))
+        .collect();
+    assert_eq!(a.transmit(&queue(&sent)).unwrap(), 100);
+    assert_eq!(receive(b, 100), sent);
+    assert!(receive(a, 1).is_empty());
+    assert_eq!(
+        (a.counters().transmitted, b.counters().received),
+        (100, 100)
+    );
+    assert_eq!(b.counters().kernel_drops, 0);
+}
